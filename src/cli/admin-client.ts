@@ -1,0 +1,99 @@
+/**
+ * The CLI's side of the admin API: HTTP over the Unix socket, through undici. Turns every way in which the daemon may
+ * be out of reach into words that say which socket and what to do.
+ */
+import { Agent, type Dispatcher, request } from 'undici';
+import type { ProblemDocument } from '../domain/admin-api.ts';
+import { CliError, EXIT_FAILURE, EXIT_NOT_FOUND } from './io.ts';
+
+/** The daemon answers from memory; only a reload of many rules takes seconds. */
+const ANSWER_TIMEOUT_MS = 30_000;
+
+export type AdminMethod = 'GET' | 'POST' | 'DELETE';
+
+export interface AdminClient {
+  /** The JSON value; where the answer is a certificate, its text. */
+  get<T>(path: string): Promise<T>;
+  post<T>(path: string): Promise<T>;
+  /** The answer as it came. `body`: JSON text. */
+  raw(method: AdminMethod, path: string, body?: string): Promise<string>;
+  /** Lines as they come, until the daemon ends or `signal` is aborted (then it ends without an error). */
+  stream(path: string, signal: AbortSignal): AsyncIterable<string>;
+}
+
+/** The daemon refused; `document` says why, with all problems where there are any. */
+export class AdminError extends CliError {
+  readonly document: ProblemDocument;
+
+  constructor(document: ProblemDocument) {
+    super(document.status === 404 ? EXIT_NOT_FOUND : EXIT_FAILURE, document.detail);
+    this.document = document;
+  }
+}
+
+/** Methods reject with CliError: exit 1 when nobody answers, AdminError when the daemon refuses. */
+export function adminClient(socketPath: string): AdminClient {
+  const agent = new Agent({ connect: { socketPath }, headersTimeout: ANSWER_TIMEOUT_MS, bodyTimeout: 0 });
+  const ask = (method: AdminMethod, path: string, { signal = null, body = null }: Partial<Asked> = {}) =>
+    send(agent, socketPath, { method, path, signal, body });
+  return {
+    get: async <T>(path: string) => (await content(await ask('GET', path))) as T,
+    post: async <T>(path: string) => (await content(await ask('POST', path))) as T,
+    raw: async (method, path, body = '') => (await ask(method, path, { body: body || null })).body.text(),
+    stream: (path, signal) => lines(() => ask('GET', path, { signal }), signal),
+  };
+}
+
+interface Asked {
+  readonly method: AdminMethod;
+  readonly path: string;
+  readonly signal: AbortSignal | null;
+  readonly body: string | null;
+}
+
+async function send(dispatcher: Agent, socketPath: string, asked: Asked): Promise<Dispatcher.ResponseData> {
+  const response = await request(`http://outcalld${asked.path}`, {
+    method: asked.method,
+    signal: asked.signal,
+    body: asked.body,
+    dispatcher,
+  }).catch((error: unknown) => {
+    throw unreachable(socketPath, error);
+  });
+  if (response.statusCode < 400) return response;
+  throw new AdminError((await response.body.json()) as ProblemDocument);
+}
+
+/** JSON as its value, anything else (a certificate) as its text. */
+async function content({ headers, body }: Dispatcher.ResponseData): Promise<unknown> {
+  return headers['content-type'] === 'application/json' ? body.json() : body.text();
+}
+
+async function* lines(open: () => Promise<Dispatcher.ResponseData>, signal: AbortSignal): AsyncIterable<string> {
+  try {
+    let rest = '';
+    const { body } = await open();
+    body.setEncoding('utf8');
+    for await (const chunk of body as AsyncIterable<string>) {
+      const complete = (rest + chunk).split('\n');
+      rest = complete.pop() ?? '';
+      yield* complete;
+    }
+  } catch (error) {
+    if (!signal.aborted)
+      throw error instanceof CliError ? error : new CliError(EXIT_FAILURE, 'outcalld ended the stream');
+  }
+}
+
+function unreachable(socketPath: string, error: unknown): CliError {
+  const code = (error as NodeJS.ErrnoException).code ?? String(error);
+  const words = WORDS[code] ?? `cannot be asked on ${socketPath} (${code})`;
+  return new CliError(EXIT_FAILURE, `outcalld ${words.replace('SOCKET', socketPath)}`, { cause: error });
+}
+
+const START_IT = 'start it with: outcalld --rules PATH; or name its socket with --admin-socket';
+const WORDS: Readonly<Record<string, string>> = {
+  ENOENT: `is not running: there is no socket SOCKET; ${START_IT}`,
+  ECONNREFUSED: `is not running: nobody answers on SOCKET; ${START_IT}`,
+  EACCES: 'cannot be asked: this user may not open SOCKET; run as its owner, or in its group',
+};

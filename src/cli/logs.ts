@@ -1,0 +1,46 @@
+/** `outcall logs`: the audit records that the daemon has at hand, readable or as they are, and those to come. */
+import type { Command } from 'commander';
+import { ADMIN_PATHS } from '../domain/admin-api.ts';
+import type { AuditRecord } from '../domain/record.ts';
+import { clientOf, withAdminSocket } from './admin-socket-option.ts';
+import { CliError, type CliIo, EXIT_USAGE } from './io.ts';
+import { recordLine } from './record-line.ts';
+
+interface LogsOptions {
+  readonly adminSocket: string;
+  readonly follow: boolean;
+  readonly json: boolean;
+  readonly tail: string;
+}
+
+const MAX_TAIL = 1_000;
+
+export function addLogsCommand(program: Command, io: CliIo): void {
+  withAdminSocket(program.command('logs'))
+    .description('what was asked, and what the rules said')
+    .option('-f, --follow', 'stay, and print what comes', false)
+    .option('--json', 'the records as they are, one JSON object a line', false)
+    .option('--tail <count>', `start with this many of the last ${MAX_TAIL}`, '100')
+    .action((options: LogsOptions) => printLogs(io, options));
+}
+
+async function printLogs(io: CliIo, options: LogsOptions): Promise<void> {
+  if (!/^[0-9]{1,4}$/.test(options.tail) || Number(options.tail) > MAX_TAIL) {
+    throw new CliError(EXIT_USAGE, `--tail: "${options.tail}" is not a number from 0 to ${MAX_TAIL}; write --tail 100`);
+  }
+  const path = `${ADMIN_PATHS.records}?tail=${options.tail}${options.follow ? '&follow=1' : ''}`;
+  const interrupted = new AbortController();
+  const interrupt = () => interrupted.abort();
+  process.once('SIGINT', interrupt);
+  try {
+    const print = options.json ? (line: string) => io.out(`${line}\n`) : readable(io);
+    for await (const line of clientOf(options).stream(path, interrupted.signal)) print(line);
+  } finally {
+    process.off('SIGINT', interrupt);
+  }
+}
+
+function readable(io: CliIo): (line: string) => void {
+  const colour = process.stdout.isTTY && process.env['NO_COLOR'] === undefined;
+  return (line) => io.out(`${recordLine(JSON.parse(line) as AuditRecord, colour)}\n`);
+}

@@ -1,0 +1,111 @@
+/**
+ * The admin API's view of the running daemon: what it is, what is in force, who works. Changes nothing but by reload.
+ */
+import type { AdminBackend, ReloadResult } from '../admin/backend.ts';
+import type { RecordFeed } from '../audit/record-feed.ts';
+import type { CaAnswer, DaemonState, GrantsAnswer, RuleSummary, StatusAnswer } from '../domain/admin-api.ts';
+import { hostInUrl } from '../domain/hostname.ts';
+import type { RuleView } from '../policy/rule.ts';
+import type { AgentsNetwork } from './agents-network.ts';
+import type { DaemonOptions } from './options.ts';
+import type { RulesKeeper } from './rules-keeper.ts';
+import type { SignerLink } from './signer-link.ts';
+import type { WorkerPool } from './worker-pool.ts';
+
+/** S011: INTERCEPT_LEAF_CACHE_MAX. */
+const LEAF_CACHE_MAX = 1024;
+
+export interface DaemonParts {
+  readonly version: string;
+  readonly options: DaemonOptions;
+  readonly pool: WorkerPool;
+  readonly feed: RecordFeed;
+  readonly startedAt: Date;
+  readonly agents: AdminBackend['agents'];
+  /** Undefined while the daemon starts. */
+  keeper(): RulesKeeper | undefined;
+  signer(): SignerLink | undefined;
+  /** Undefined where there is no agents' network of ours. */
+  network(): AgentsNetwork | undefined;
+  /** 0 before the first worker listens. */
+  port(): number;
+  state(): DaemonState;
+}
+
+export function adminBackend(parts: DaemonParts): AdminBackend {
+  return {
+    health: () => ({ state: parts.state() }),
+    status: () => statusOf(parts),
+    rules: () => {
+      const inForce = parts.keeper()?.inForce;
+      return { generation: inForce?.payload.generation ?? 0, rules: inForce?.rules.rules.map(summaryOf) ?? [] };
+    },
+    reload: () => reload(parts.keeper()),
+    grants: () => grantsOf(parts.network()),
+    agents: parts.agents,
+    ca: () => caOf(parts.signer()),
+    caPem: () => parts.signer()?.ca?.certPem,
+    records: parts.feed,
+  };
+}
+
+async function statusOf(parts: DaemonParts): Promise<StatusAnswer> {
+  const { options, pool, startedAt } = parts;
+  const keeper = parts.keeper();
+  const workers = await pool.status();
+  return {
+    version: parts.version,
+    pid: process.pid,
+    state: parts.state(),
+    started_at: startedAt.toISOString(),
+    uptime_secs: Math.floor((Date.now() - startedAt.getTime()) / 1000),
+    listen: `${hostInUrl(options.listen.host)}:${parts.port()}`,
+    rules_path: options.rules,
+    generation: keeper?.inForce?.payload.generation ?? 0,
+    rules: keeper?.inForce?.rules.rules.length ?? 0,
+    loaded_at: (keeper?.inForce?.loadedAt ?? startedAt).toISOString(),
+    reload_problems: keeper?.problems ?? [],
+    workers,
+    open_flows: workers.reduce((sum, { open_flows }) => sum + (open_flows ?? 0), 0),
+    ca_loaded: options.ca !== undefined,
+    lock: parts.network()?.lockState ?? 'off',
+    audit_blocked: pool.auditBlocked,
+  };
+}
+
+async function reload(keeper: RulesKeeper | undefined): Promise<ReloadResult> {
+  if (keeper === undefined) return { ok: false, generation: 0, problems: [] };
+  const outcome = await keeper.reload(true);
+  if (!outcome.ok) {
+    return { ok: false, generation: keeper.inForce?.payload.generation ?? 0, problems: outcome.problems };
+  }
+  const { payload, rules, warnings } = outcome.inForce;
+  return { ok: true, answer: { generation: payload.generation, rules: rules.rules.length, warnings } };
+}
+
+async function grantsOf(network: AgentsNetwork | undefined): Promise<GrantsAnswer> {
+  const grants = (await network?.grants()) ?? [];
+  return {
+    grants: grants.map(({ host, address, port, expiresSecs, agents }) => {
+      return { host, address, port, expires_secs: expiresSecs ?? null, agents };
+    }),
+  };
+}
+
+async function caOf(signer: SignerLink | undefined): Promise<CaAnswer> {
+  const ca = signer?.ca;
+  const cache = await signer?.status();
+  return {
+    loaded: ca !== undefined,
+    subject: ca?.subject ?? null,
+    fingerprint_sha256: ca?.fingerprint_sha256 ?? null,
+    not_before: ca?.not_before ?? null,
+    not_after: ca?.not_after ?? null,
+    leaf_cache_size: cache?.leaf_cache_size ?? null,
+    leaf_cache_max: cache?.leaf_cache_max ?? LEAF_CACHE_MAX,
+  };
+}
+
+function summaryOf({ id, file, line, priority, description, condition, action, mode }: RuleView): RuleSummary {
+  return { id, file, line, priority, description, condition, action, mode };
+}

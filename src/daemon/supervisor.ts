@@ -1,0 +1,271 @@
+/**
+ * outcalld itself: holds no key, parses no agent bytes but DNS, keeps the others alive and in step (threats 27, 33, 36, 40).
+ *   1. start: the network is locked before anything listens; processes load their code while the rules are read; DNS,
+ *      then the workers; any fault here ends it with exit 1
+ *   2. ready: workers listen, the admin socket answers, the rules are watched
+ *   3. stop: nothing new is accepted, open flows get the grace, the rest is reset, records are written, exit 0
+ */
+import type { ChildProcess } from 'node:child_process';
+import { randomBytes } from 'node:crypto';
+import { availableParallelism } from 'node:os';
+import type { Readable } from 'node:stream';
+import type { AdminServer } from '../admin/server.ts';
+import { LineWriter } from '../audit/line-writer.ts';
+import type { Log } from '../audit/log.ts';
+import { RecordFeed } from '../audit/record-feed.ts';
+import type { DaemonState } from '../domain/admin-api.ts';
+import { hostInUrl } from '../domain/hostname.ts';
+import type { AuditRecord } from '../domain/record.ts';
+import { formatProblem } from '../policy/problem.ts';
+import { emptyRuleSet, type RuleSet } from '../policy/rule-set.ts';
+import { adminBackend } from './admin-backend.ts';
+import { AgentDirectory } from './agents.ts';
+import type { AgentsNetwork } from './agents-network.ts';
+import type { RulesPayload, ToWorker } from './messages.ts';
+import type { DaemonOptions } from './options.ts';
+import type { RulesKeeper } from './rules-keeper.ts';
+import { watchRules } from './rules-watch.ts';
+import type { SignerLink } from './signer-link.ts';
+import { checkUsers, probePort, readUpstreamCa, StartRefused, startRefusal } from './start-checks.ts';
+import { WorkerPool } from './worker-pool.ts';
+
+const STDOUT_FD = 1;
+/** RFC 5077 tickets in OpenSSL: 16 bytes of name, 16 of HMAC key, 16 of AES key. */
+const TICKET_KEYS_BYTES = 48;
+/** Records that standard output has not taken by then are lost: its reader is gone. */
+const LAST_FLUSH_MS = 2_000;
+
+export interface SupervisorSetup {
+  readonly options: DaemonOptions;
+  readonly version: string;
+  /** The file that children run: this program's own entry. */
+  readonly entry: string;
+  readonly environment: NodeJS.ProcessEnv;
+  readonly log: Log;
+  /** When the process began, for the time to ready. */
+  readonly startedAt: Date;
+}
+
+export class Supervisor {
+  readonly #setup: SupervisorSetup;
+  readonly #output: LineWriter;
+  readonly #feed: RecordFeed;
+  readonly #workerOutputs = new Set<Readable>();
+  readonly #pool: WorkerPool;
+  readonly #agents = new AgentDirectory(() => this.#agentsChanged());
+  #keeper: RulesKeeper | undefined;
+  #signer: SignerLink | undefined;
+  #network: AgentsNetwork | undefined;
+  #admin: AdminServer | undefined;
+  #unwatch: (() => void) | undefined;
+  #port = 0;
+  #phase: 'starting' | 'serving' | 'draining' = 'starting';
+  #outputFails = false;
+
+  constructor(setup: SupervisorSetup) {
+    const { options, entry, environment, log } = setup;
+    this.#setup = setup;
+    this.#output = new LineWriter(STDOUT_FD, {
+      onTrouble: (error) => this.#outputTrouble(error),
+      onProgress: () => this.#resumeOutputs(),
+    });
+    this.#feed = new RecordFeed(this.#output);
+    this.#pool = new WorkerPool({
+      count: options.workers === 0 ? availableParallelism() : options.workers,
+      entry,
+      environment,
+      user: options.workerUser,
+      transparentFd: options.transparentFd,
+      log,
+      hooks: {
+        nameOf: (address) => this.#network?.nameOf(address),
+        onStart: (worker) => this.#workerStarted(worker),
+        onBegin: (tell) => this.#brief(tell),
+      },
+    });
+  }
+
+  /** Resolves when agents are served; rejects with StartRefused, and then everything is stopped again. */
+  async start(): Promise<void> {
+    try {
+      await this.#start();
+    } catch (error) {
+      await this.stop(0);
+      throw startRefusal(error, this.#setup.options);
+    }
+  }
+
+  /** SIGHUP: takes what is on disk; a bad set is in the log and changes nothing. */
+  async reload(): Promise<void> {
+    await this.#keeper?.reload(true);
+  }
+
+  /** Ends the daemon; resolves when all is done. May be called again with less grace. */
+  async stop(graceMs: number): Promise<void> {
+    this.#phase = 'draining';
+    this.#unwatch?.();
+    await this.#pool.drain(graceMs);
+    await this.#closeNetwork();
+    await this.#signer?.stop();
+    await Promise.race([this.#output.flush(), new Promise((resolve) => setTimeout(resolve, LAST_FLUSH_MS))]);
+    await this.#admin?.close();
+  }
+
+  get state(): DaemonState {
+    if (this.#phase !== 'serving') return this.#phase;
+    if (this.#network?.lockState === 'broken') return 'unlocked';
+    return this.#pool.allListening && !this.#outputFails ? 'ready' : 'degraded';
+  }
+
+  async #start(): Promise<void> {
+    const { options } = this.#setup;
+    const upstreamCaPem = readUpstreamCa(options.upstreamCa);
+    checkUsers(options);
+    await this.#lockNetwork();
+    await probePort(options.listen);
+    // While the other processes load their code, so does this one.
+    this.#pool.prepare();
+    const [keeper] = await Promise.all([this.#makeKeeper(), this.#openAdmin(), this.#startSigner()]);
+    const loaded = await keeper.reload(true);
+    if (!loaded.ok) throw new StartRefused(loaded.problems.map(formatProblem));
+    await this.#network?.openDns();
+    const settings = { options, upstreamCaPem, ticketKeys: randomBytes(TICKET_KEYS_BYTES) };
+    this.#port = await this.#pool.begin(settings, options.listen.port);
+    this.#unwatch = watchRules(options.rules, () => void keeper.reload(false));
+    this.#phase = 'serving';
+    this.#sayReady();
+  }
+
+  /** Without a pool nothing of this is even imported. */
+  async #lockNetwork(): Promise<void> {
+    const { options, log } = this.#setup;
+    if (options.pool === undefined) return;
+    const { AgentsNetwork } = await import('./agents-network.ts');
+    this.#network = new AgentsNetwork({
+      options,
+      log,
+      agents: this.#agents,
+      audit: this.#ownRecords(),
+      rules: () => this.#keeper?.inForce?.rules ?? emptyRuleSet,
+      onNameChanged: (address) => this.#pool.tellAll({ type: 'name_changed', address }),
+    });
+    await this.#network.lock();
+  }
+
+  /** A second stop, with less grace, finds it closed. */
+  async #closeNetwork(): Promise<void> {
+    const network = this.#network;
+    this.#network = undefined;
+    await network?.close();
+  }
+
+  async #makeKeeper(): Promise<RulesKeeper> {
+    const { options, log } = this.#setup;
+    const { RulesKeeper } = await import('./rules-keeper.ts');
+    const distribute = (payload: RulesPayload) => this.#distribute(payload);
+    const taken = async (rules: RuleSet) => this.#network?.takeRules(rules);
+    this.#keeper = new RulesKeeper({ path: options.rules, caLoaded: options.ca !== undefined, log, distribute, taken });
+    return this.#keeper;
+  }
+
+  async #openAdmin(): Promise<void> {
+    const { openAdminServer } = await import('../admin/server.ts');
+    this.#admin = await openAdminServer(this.#setup.options.adminSocket, this.#backend());
+  }
+
+  /** Without a CA, nothing of pki is even imported (S011-FR-022). */
+  async #startSigner(): Promise<void> {
+    const { options, entry, environment, log } = this.#setup;
+    if (options.ca === undefined) return;
+    const { SignerLink } = await import('./signer-link.ts');
+    const start = { ...options.ca, leafTtlSecs: options.interceptLeafTtlSecs, logLevel: options.logLevel };
+    this.#signer = new SignerLink({ entry, environment, start, user: options.signerUser, log });
+    for (const worker of this.#pool.processes) this.#signer.serve(worker);
+    await this.#signer.start();
+  }
+
+  #sayReady(): void {
+    const { options, log, startedAt } = this.#setup;
+    const listen = `${hostInUrl(options.listen.host)}:${this.#port}`;
+    const ready_ms = Date.now() - startedAt.getTime();
+    log.info({ event: 'ready', listen, interception: this.#signer !== undefined, ready_ms }, `listening on ${listen}`);
+  }
+
+  /** The signer first: a worker that has the set may ask for its leaves at once. */
+  async #distribute(payload: RulesPayload): Promise<void> {
+    await this.#signer?.takeRules(payload);
+    await this.#pool.takeRules(payload);
+  }
+
+  #workerStarted(worker: ChildProcess): void {
+    this.#signer?.serve(worker);
+    const output = worker.stdout;
+    if (output === null) return;
+    const take = this.#feed.source();
+    this.#workerOutputs.add(output);
+    output.on('data', (chunk: Buffer) => {
+      take(chunk);
+      if (this.#feed.full) for (const each of this.#workerOutputs) each.pause();
+    });
+    output.once('close', () => this.#workerOutputs.delete(output));
+  }
+
+  /** What a worker must know beside settings and rules. */
+  #brief(tell: (message: ToWorker) => void): void {
+    tell({ type: 'agents', agents: this.#agents.entries });
+    if (this.#outputFails) tell({ type: 'audit_hold', held: true });
+  }
+
+  #agentsChanged(): void {
+    this.#pool.tellAll({ type: 'agents', agents: this.#agents.entries });
+    const rules = this.#keeper?.inForce?.rules;
+    // A port that only the former name of an address had is taken away.
+    if (rules !== undefined) void this.#network?.takeRules(rules);
+  }
+
+  /** The records that this process makes itself: those of DNS. */
+  #ownRecords(): { write(record: AuditRecord): void; readonly blocked: boolean } {
+    const take = this.#feed.source();
+    const isBlocked = () => this.#outputFails || this.#feed.full;
+    return {
+      write: (record) => take(Buffer.from(`${JSON.stringify(record)}\n`)),
+      get blocked() {
+        return isBlocked();
+      },
+    };
+  }
+
+  #resumeOutputs(): void {
+    if (this.#feed.full) return;
+    for (const output of this.#workerOutputs) output.resume();
+  }
+
+  /** Each worker refuses new flows while its records could not be passed on (audit_unavailable). */
+  #outputTrouble(error: NodeJS.ErrnoException | undefined): void {
+    const { log } = this.#setup;
+    this.#outputFails = error !== undefined;
+    this.#pool.tellAll({ type: 'audit_hold', held: this.#outputFails });
+    if (error === undefined) log.info({ event: 'audit_restored' }, 'standard output takes audit records again');
+    else
+      log.error(
+        { event: 'audit_failed', code: error.code },
+        'standard output does not take audit records: new flows are refused',
+      );
+  }
+
+  #backend(): ReturnType<typeof adminBackend> {
+    return adminBackend({
+      version: this.#setup.version,
+      options: this.#setup.options,
+      startedAt: this.#setup.startedAt,
+      pool: this.#pool,
+      feed: this.#feed,
+      agents: this.#agents,
+      keeper: () => this.#keeper,
+      signer: () => this.#signer,
+      network: () => this.#network,
+      port: () => this.#port,
+      state: () => this.state,
+    });
+  }
+}

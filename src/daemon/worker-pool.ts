@@ -1,0 +1,268 @@
+/**
+ * The workers of one daemon: started, given each rule set, replaced when they die, drained together.
+ * Holds no rules and no key. Threats rows 33 (all take a generation), 36.
+ */
+import type { ChildProcess } from 'node:child_process';
+import type { Log } from '../audit/log.ts';
+import type { WorkerStatus } from '../domain/admin-api.ts';
+import type { Host } from '../domain/hostname.ts';
+import { type ChildExit, KeptChild } from './kept-child.ts';
+import type { FromWorker, RulesPayload, ToWorker, WorkerStart } from './messages.ts';
+import type { UserAndGroup } from './option-checks.ts';
+
+/** A worker that has not taken a rule set by then hangs, and is replaced by one that has it from the start. */
+const TAKE_RULES_MS = 10_000;
+/** A worker that is too busy to answer is shown without its figures. */
+const STATUS_MS = 1_000;
+/** Beyond the grace: time to reset what is left and to write the last records. */
+const DRAIN_MARGIN_MS = 3_000;
+
+/** SIGUSR1 would open a debugger on a port, in a process that holds plaintext. */
+const WORKER_EXEC_ARGV = ['--disable-sigusr1'];
+
+export type WorkerSettings = Omit<WorkerStart, 'type' | 'name' | 'port' | 'rules'>;
+
+export interface PoolHooks {
+  /** A new worker process: its standard output carries audit records, its channel may carry leaf requests. */
+  onStart(process: ChildProcess): void;
+  /** A worker has its settings; what else must it be told. */
+  onBegin(tell: (message: ToWorker) => void): void;
+  /** Which name this synthetic address stands for; undefined for none. */
+  nameOf(address: string): Host | undefined;
+}
+
+export interface PoolOptions {
+  readonly count: number;
+  readonly entry: string;
+  readonly environment: NodeJS.ProcessEnv;
+  /** --worker-user and --transparent-fd */
+  readonly user: UserAndGroup | undefined;
+  readonly transparentFd: number | undefined;
+  readonly log: Log;
+  readonly hooks: PoolHooks;
+}
+
+/** A worker could not begin to serve; `code` is the system's (EADDRINUSE) or `worker_died`. */
+export class StartFailure extends Error {
+  readonly code: string;
+
+  constructor(code: string, message: string) {
+    super(message);
+    this.code = code;
+  }
+}
+
+interface Slot {
+  readonly id: number;
+  readonly child: KeptChild<ToWorker, FromWorker>;
+  begun: boolean;
+  listening: boolean;
+  generation: number;
+  openFlows: number | undefined;
+  auditBlocked: boolean;
+  /** Resolves on the first of: it took the generation asked for, it died. */
+  taking: { readonly generation: number; readonly resolve: () => void } | undefined;
+  asked: (() => void) | undefined;
+}
+
+export class WorkerPool {
+  readonly #options: PoolOptions;
+  readonly #slots: Slot[];
+  #settings: WorkerSettings | undefined;
+  #rules: RulesPayload | undefined;
+  #port = 0;
+  #starting: { readonly resolve: () => void; readonly reject: (error: StartFailure) => void } | undefined;
+
+  constructor(options: PoolOptions) {
+    this.#options = options;
+    this.#slots = Array.from({ length: options.count }, (_, id) => this.#makeSlot(id));
+  }
+
+  /** Starts the processes, so that they load their code while the rules are read; they serve nothing yet. */
+  prepare(): void {
+    for (const slot of this.#slots) slot.child.start();
+  }
+
+  /** Lets all workers serve the rule set last given. Resolves to the port when all listen; rejects with StartFailure. */
+  async begin(settings: WorkerSettings, port: number): Promise<number> {
+    this.#settings = settings;
+    this.#port = port;
+    const { promise, resolve, reject } = Promise.withResolvers<void>();
+    this.#starting = { resolve, reject };
+    // With port 0 the first worker finds a free one, and the others share that.
+    for (const slot of port === 0 ? this.#slots.slice(0, 1) : this.#slots) this.#begin(slot);
+    await promise;
+    this.#starting = undefined;
+    return this.#port;
+  }
+
+  get processes(): readonly ChildProcess[] {
+    return this.#slots.map(({ child }) => child.process).filter((process) => process !== undefined);
+  }
+
+  get allListening(): boolean {
+    return this.#slots.every(({ listening }) => listening);
+  }
+
+  /** Gives the set to each worker; resolves when each that lives has it. Those that start later start with it. */
+  async takeRules(rules: RulesPayload): Promise<void> {
+    this.#rules = rules;
+    await Promise.all(this.#slots.filter(({ begun }) => begun).map((slot) => this.#giveRules(slot, rules)));
+  }
+
+  tellAll(message: ToWorker): void {
+    for (const { child } of this.#slots) child.send(message);
+  }
+
+  async status(): Promise<readonly WorkerStatus[]> {
+    await Promise.all(this.#slots.map((slot) => this.#ask(slot)));
+    return this.#slots.map(({ id, child, listening, openFlows, generation }) => ({
+      id,
+      pid: child.pid ?? null,
+      listening,
+      open_flows: openFlows ?? null,
+      generation,
+      restarts: child.restarts,
+    }));
+  }
+
+  /** Of the last status(). */
+  get auditBlocked(): boolean {
+    return this.#slots.some(({ auditBlocked }) => auditBlocked);
+  }
+
+  /** Stops accepting; resolves when all workers are gone, within the grace and a little. May be called again with less. */
+  async drain(graceMs: number): Promise<void> {
+    const gone = Promise.all(this.#slots.map(({ child }) => child.stop()));
+    this.tellAll({ type: 'drain', graceMs });
+    const deadline = setTimeout(() => this.#killAll(), graceMs + DRAIN_MARGIN_MS);
+    await gone;
+    clearTimeout(deadline);
+  }
+
+  #makeSlot(id: number): Slot {
+    const { entry, environment, hooks, user, transparentFd } = this.#options;
+    const child = new KeptChild<ToWorker, FromWorker>({
+      entry,
+      environment,
+      role: 'worker',
+      user,
+      inherit: transparentFd,
+      execArgv: WORKER_EXEC_ARGV,
+      onStart: (process) => {
+        hooks.onStart(process);
+        if (slot.begun) this.#begin(slot);
+      },
+      onMessage: (message) => this.#receive(slot, message),
+      onExit: (exit) => this.#exited(slot, exit),
+    });
+    const slot: Slot = {
+      id,
+      child,
+      begun: false,
+      listening: false,
+      generation: 0,
+      openFlows: undefined,
+      auditBlocked: false,
+      taking: undefined,
+      asked: undefined,
+    };
+    return slot;
+  }
+
+  #begin(slot: Slot): void {
+    if (this.#settings === undefined || this.#rules === undefined)
+      throw new TypeError('workers begin after settings and rules');
+    slot.begun = true;
+    slot.child.send({ type: 'start', name: nameOf(slot), port: this.#port, rules: this.#rules, ...this.#settings });
+    this.#options.hooks.onBegin((message) => slot.child.send(message));
+  }
+
+  #receive(slot: Slot, message: FromWorker): void {
+    switch (message.type) {
+      case 'listening':
+        this.#nowListening(slot, message.port);
+        break;
+      case 'listen_failed':
+        this.#options.log.error({ event: 'listen_failed', worker: slot.id, code: message.code }, message.message);
+        this.#starting?.reject(new StartFailure(message.code, message.message));
+        break;
+      case 'rules_taken':
+        tookRules(slot, message.generation);
+        break;
+      case 'which_name': {
+        const { address } = message;
+        slot.child.send({ type: 'name_of', address, host: this.#options.hooks.nameOf(address) });
+        break;
+      }
+      case 'worker_status':
+        slot.openFlows = message.openFlows;
+        slot.auditBlocked = message.auditBlocked;
+        slot.asked?.();
+        break;
+    }
+  }
+
+  #nowListening(slot: Slot, port: number): void {
+    slot.listening = true;
+    this.#port = port;
+    if (slot.child.restarts > 0)
+      this.#options.log.info({ event: 'worker_replaced', worker: slot.id }, `${nameOf(slot)} serves again`);
+    for (const other of this.#slots) if (!other.begun) this.#begin(other);
+    if (this.allListening) this.#starting?.resolve();
+  }
+
+  #exited(slot: Slot, exit: ChildExit): void {
+    slot.listening = false;
+    slot.openFlows = undefined;
+    slot.taking?.resolve();
+    slot.asked?.();
+    if (exit.restartInMs === undefined) return;
+    const { pid, code, signal, restartInMs } = exit;
+    this.#options.log.error(
+      { event: 'worker_died', worker: slot.id, pid, code, signal, restart_in_ms: restartInMs },
+      `${nameOf(slot)} died and is replaced`,
+    );
+    this.#starting?.reject(
+      new StartFailure('worker_died', `${nameOf(slot)} ended while starting (code ${code}, signal ${signal})`),
+    );
+  }
+
+  async #giveRules(slot: Slot, rules: RulesPayload): Promise<void> {
+    const { promise, resolve } = Promise.withResolvers<void>();
+    slot.taking = { generation: rules.generation, resolve };
+    if (!slot.child.send({ type: 'rules', rules })) resolve();
+    const deadline = setTimeout(() => {
+      this.#options.log.error(
+        { event: 'worker_hangs', worker: slot.id },
+        `${nameOf(slot)} does not take the rules and is replaced`,
+      );
+      slot.child.kill();
+    }, TAKE_RULES_MS);
+    await promise;
+    clearTimeout(deadline);
+    slot.taking = undefined;
+  }
+
+  async #ask(slot: Slot): Promise<void> {
+    const { promise, resolve } = Promise.withResolvers<void>();
+    slot.asked = resolve;
+    if (!slot.listening || !slot.child.send({ type: 'worker_status' })) resolve();
+    const deadline = setTimeout(resolve, STATUS_MS);
+    await promise;
+    clearTimeout(deadline);
+  }
+
+  #killAll(): void {
+    for (const { child } of this.#slots) child.kill();
+  }
+}
+
+function tookRules(slot: Slot, generation: number): void {
+  slot.generation = generation;
+  if (slot.taking !== undefined && generation >= slot.taking.generation) slot.taking.resolve();
+}
+
+function nameOf(slot: Slot): string {
+  return `worker-${slot.id}`;
+}

@@ -1,0 +1,44 @@
+/**
+ * What `outcall watch` does for one container: one that is attached is brought back to what attach made of it, one that
+ * is merely on the network is made known to the appliance. Never gives anything back: a container that cannot be brought
+ * back stays as closed as it is (threats row 40).
+ */
+import { type Appliance, caOf, forgetAgent, isAppliance, tellAgents } from './appliance.ts';
+import { insistOnLockable, verified } from './attach.ts';
+import { beforeOf } from './before.ts';
+import { ROLE_LABEL } from './beside.ts';
+import type { ContainerView } from './container-view.ts';
+import { findContainer } from './containers.ts';
+import type { Engine } from './engine.ts';
+import { agentEntry } from './identity.ts';
+import { leaveOthers, pointNames } from './lock.ts';
+import { hasTrust, installTrust } from './trust.ts';
+import { UndoStack } from './undo.ts';
+
+/** What came of it; `none`: not an agent but one of our own. */
+export type Kept = 'locked' | 'known' | 'gone' | 'none';
+
+/** Rejects with DockerFailure; what was done until then stays. */
+export async function keep(engine: Engine, appliance: Appliance, id: string): Promise<Kept> {
+  const container = await findContainer(engine, id);
+  const endpoint = container?.networks.get(appliance.network.name);
+  if (container === undefined || endpoint === undefined || !container.running) {
+    await forgetAgent(engine, appliance, id);
+    return 'gone';
+  }
+  if (isAppliance(container) || container.labels[ROLE_LABEL] !== undefined) return 'none';
+  if (endpoint.address !== '') await tellAgents(engine, appliance, [agentEntry(container, endpoint.address)]);
+  if (beforeOf(container, appliance.network.name) === undefined) return 'known';
+  await mend(engine, appliance, container);
+  return 'locked';
+}
+
+async function mend(engine: Engine, appliance: Appliance, container: ContainerView): Promise<void> {
+  await leaveOthers(engine, appliance, container, new UndoStack());
+  await pointNames(engine, appliance, container);
+  const caPem = await caOf(engine, appliance);
+  const trusting = caPem === undefined || container.readOnly || (await hasTrust(engine, container, caPem));
+  if (!trusting) await installTrust(engine, container, caPem);
+  await insistOnLockable(engine, appliance, container);
+  await verified(engine, appliance, container.id);
+}

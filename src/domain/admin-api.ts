@@ -1,0 +1,159 @@
+/**
+ * The operator's API as types: what `outcalld` answers on its admin socket and what `outcall` reads.
+ * Errors are application/problem+json (RFC 9457). Nothing here ever carries a key, a header or a body.
+ */
+
+import type { Mode } from './verdict.ts';
+
+/** Where the admin socket is unless --admin-socket / OUTCALL_ADMIN_SOCKET says otherwise. */
+export const DEFAULT_ADMIN_SOCKET = '/run/outcall/admin.sock';
+
+export const ADMIN_PATHS = {
+  health: '/v1/health',
+  status: '/v1/status',
+  rules: '/v1/rules',
+  reload: '/v1/rules/reload',
+  grants: '/v1/grants',
+  agents: '/v1/agents',
+  ca: '/v1/ca',
+  caBundle: '/v1/ca/bundle',
+  records: '/v1/records',
+} as const;
+
+/**
+ * starting: not all workers listen yet; unlocked: the network lock is not what it should be, and is being set again;
+ * draining: told to stop, open flows may still end by themselves.
+ */
+export type DaemonState = 'starting' | 'ready' | 'degraded' | 'unlocked' | 'draining';
+
+/** GET /v1/health: 200 when ready or degraded (some worker is being replaced), else 503. */
+export interface HealthAnswer {
+  readonly state: DaemonState;
+}
+
+export interface WorkerStatus {
+  readonly id: number;
+  readonly pid: number | null;
+  readonly listening: boolean;
+  readonly open_flows: number | null;
+  readonly generation: number;
+  readonly restarts: number;
+}
+
+/** GET /v1/status */
+export interface StatusAnswer {
+  readonly version: string;
+  readonly pid: number;
+  readonly state: DaemonState;
+  readonly started_at: string;
+  readonly uptime_secs: number;
+  readonly listen: string;
+  readonly rules_path: string;
+  readonly generation: number;
+  readonly rules: number;
+  /** RFC 3339; when the generation was taken. */
+  readonly loaded_at: string;
+  /** The problems of the last reload that was refused since; empty when the newest set is the one in use. */
+  readonly reload_problems: readonly ProblemView[];
+  readonly workers: readonly WorkerStatus[];
+  readonly open_flows: number;
+  readonly ca_loaded: boolean;
+  /** `off` without --lock; `broken` until a look at the kernel finds it right again. */
+  readonly lock: 'off' | 'intact' | 'broken';
+  readonly audit_blocked: boolean;
+}
+
+/** One problem of a rule set, as `outcall rules check` prints it. */
+export interface ProblemView {
+  readonly severity: 'error' | 'warning';
+  readonly file: string;
+  readonly line: number;
+  readonly column: number;
+  readonly message: string;
+  readonly value?: string;
+  readonly fix?: string;
+  readonly rule?: string;
+}
+
+export interface RuleSummary {
+  readonly id: string;
+  readonly file: string;
+  readonly line: number;
+  readonly priority: number;
+  readonly description: string | null;
+  readonly condition: string;
+  readonly action: 'allow' | 'block';
+  readonly mode: Mode | null;
+}
+
+/** GET /v1/rules: in the order in which they are tried. */
+export interface RulesAnswer {
+  readonly generation: number;
+  readonly rules: readonly RuleSummary[];
+}
+
+/** POST /v1/rules/reload, 200. A refused set is 422 with `problems` in the problem document. */
+export interface ReloadAnswer {
+  readonly generation: number;
+  readonly rules: number;
+  readonly warnings: readonly ProblemView[];
+}
+
+/** One port of one name that agents reach beside 80 and 443. */
+export interface GrantSummary {
+  readonly host: string;
+  /** The synthetic address. */
+  readonly address: string;
+  readonly port: number;
+  /** Until it ends unless it is used or asked for again; null where the kernel does not have it any more. */
+  readonly expires_secs: number | null;
+  /** Addresses of the agents that asked for the name. */
+  readonly agents: readonly string[];
+}
+
+/** GET /v1/grants: empty without --lock. */
+export interface GrantsAnswer {
+  readonly grants: readonly GrantSummary[];
+}
+
+/** A container behind the appliance, as rules know it. */
+export interface AgentEntry {
+  /** The engine's, 64 hexadecimal digits. */
+  readonly id: string;
+  readonly name: string;
+  readonly image: string;
+  readonly labels: Readonly<Record<string, string>>;
+  readonly ip: string;
+}
+
+/** What one entry may hold: what compose and common tools write is far below. */
+export const AGENT_LIMITS = { nameChars: 1_024, labels: 128, labelChars: 2_048 } as const;
+
+/**
+ * GET /v1/agents. POST with the same shape tells of these agents beside those that are known; DELETE ?id= takes one away.
+ * What is told lasts until the daemon ends.
+ */
+export interface AgentsAnswer {
+  readonly agents: readonly AgentEntry[];
+}
+
+/** GET /v1/ca. Without a CA all is null but the maximum; leaf_cache_size also while the signer is being replaced. */
+export interface CaAnswer {
+  readonly loaded: boolean;
+  readonly subject: string | null;
+  readonly fingerprint_sha256: string | null;
+  /** RFC 3339, UTC. */
+  readonly not_before: string | null;
+  readonly not_after: string | null;
+  readonly leaf_cache_size: number | null;
+  readonly leaf_cache_max: number;
+}
+
+/** RFC 9457. */
+export interface ProblemDocument {
+  readonly type: 'about:blank';
+  readonly title: string;
+  readonly status: number;
+  readonly detail: string;
+  readonly problems?: readonly ProblemView[];
+}

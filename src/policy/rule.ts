@@ -1,0 +1,88 @@
+/**
+ * One rule, ready to be decided on: its condition compiled, its verdicts made.
+ */
+import type { Allow, Block, Grant, Mode } from '../domain/verdict.ts';
+import type { Condition } from './cel-check.ts';
+import type { Reader } from './cel-compile.ts';
+import type { Frame } from './frame.ts';
+import { type HostScope, hostScope } from './host-scope.ts';
+import { BODY_NAMES, REQUEST_NAMES } from './names.ts';
+import { namedRecordTypes } from './record-types.ts';
+
+/** What `outcall rules list` shows. */
+export interface RuleView {
+  readonly id: string;
+  readonly file: string;
+  readonly line: number;
+  readonly priority: number;
+  /** Empty when there is none. */
+  readonly description: string;
+  /** As written, definitions not expanded. */
+  readonly condition: string;
+  readonly action: 'allow' | 'block';
+  /** null for a block rule. */
+  readonly mode: Mode | null;
+}
+
+/** A rule as it was read and found right, in terms of the schema. */
+export interface RuleDraft {
+  readonly view: RuleView;
+  readonly condition: Condition;
+  readonly log: boolean;
+  readonly ports: readonly number[] | undefined;
+  readonly matchBody: boolean;
+  readonly allowPrivateIps: boolean;
+  /** PEM texts. */
+  readonly trustAnchors: readonly string[];
+}
+
+export interface Rule {
+  readonly view: RuleView;
+  /** Position in the walk: priority, then file name, then place in the file. */
+  readonly order: number;
+  readonly read: Reader<Frame>;
+  readonly scope: HostScope;
+  readonly ports: ReadonlySet<number> | undefined;
+  /** The condition says something about the request, so it may be undecided at CONNECT. */
+  readonly usesRequest: boolean;
+  readonly usesPath: boolean;
+  /** The condition is given the body: match_body, or a block rule that looks at it. */
+  readonly readsBody: boolean;
+  /** DNS record types that the condition names. */
+  readonly recordTypes: ReadonlySet<string>;
+  /** For an allow rule. */
+  readonly allow: Allow | undefined;
+  /** For a block rule: its condition was true, or could not be evaluated. */
+  readonly block: Block | undefined;
+  readonly blockOnError: Block | undefined;
+}
+
+export function makeRule(draft: RuleDraft, order: number): Rule {
+  const { view, condition, log, ports, matchBody } = draft;
+  const uses = [...condition.uses];
+  const blocks = view.action === 'block';
+  return {
+    view,
+    order,
+    read: condition.read,
+    scope: hostScope(condition.ast),
+    ports: ports === undefined ? undefined : new Set(ports),
+    usesRequest: uses.some((name) => REQUEST_NAMES.has(name)),
+    usesPath: condition.uses.has('http.path'),
+    // A block rule has no egress to opt in with: naming the body is its opting in.
+    readsBody: matchBody || (blocks && uses.some((name) => BODY_NAMES.has(name))),
+    recordTypes: namedRecordTypes(condition.ast),
+    allow: blocks ? undefined : { action: 'allow', ruleId: view.id, grant: grantOf(draft), log },
+    block: blocks ? blockBy(view.id, 'rule', log) : undefined,
+    blockOnError: blocks ? blockBy(view.id, 'error', log) : undefined,
+  };
+}
+
+function grantOf({ view, allowPrivateIps, trustAnchors }: RuleDraft): Grant {
+  return { mode: view.mode ?? 'proxy', allowPrivateIps, trustAnchors };
+}
+
+function blockBy(ruleId: string, cause: 'rule' | 'error', log: boolean): Block {
+  const reason = cause === 'rule' ? `rule ${ruleId}` : `rule ${ruleId} could not be evaluated`;
+  return { action: 'block', ruleId, cause, reason, log };
+}

@@ -1,0 +1,184 @@
+/**
+ * What zod found wrong with a file, as problems: where it stands, what was written, and what the schema wants there.
+ */
+import type { z } from 'zod';
+import { nearest, shown } from './problem.ts';
+import { fileSchema, UNSUPPORTED_KEYS } from './schema.ts';
+import type { PathKey, YamlSource } from './yaml-source.ts';
+
+type Issue = z.core.$ZodIssue;
+
+/** Reports every issue at its place in the file. */
+export function reportIssues(source: YamlSource, issues: readonly Issue[]): void {
+  for (const issue of issues) {
+    const path = issue.path as PathKey[];
+    if (issue.code === 'unrecognized_keys') for (const key of issue.keys) unknownKey(source, path, key);
+    else if (issue.code === 'invalid_key') badKey(source, path);
+    else if (isMissing(source, path)) missing(source, path);
+    else wrongValue(source, path, issue);
+  }
+}
+
+/** The id of the rule that a path lies in, as far as it can be read. */
+function ruleAt(data: unknown, path: readonly PathKey[]): { rule?: string } {
+  const [first, index] = path;
+  const rules = (data as { rules?: unknown } | null)?.rules;
+  const rule: unknown =
+    first === 'rules' && Array.isArray(rules) && typeof index === 'number' ? rules[index] : undefined;
+  const id = (rule as { id?: unknown } | null | undefined)?.id;
+  return typeof id === 'string' && id !== '' ? { rule: shown(id) } : {};
+}
+
+function unknownKey(source: YamlSource, path: readonly PathKey[], key: string): void {
+  const offset = source.keyOffset(path, key);
+  const place = path.map((part) => (typeof part === 'number' ? '*' : part)).join('.');
+  const common = { value: shown(key), ...ruleAt(source.data, path) };
+  if (UNSUPPORTED_KEYS.get(place)?.includes(key) === true) {
+    source.report(offset, { message: `${key} is not supported by this version`, fix: 'remove it', ...common });
+    return;
+  }
+  const keys = Object.keys(schemaAt(path)?.shape ?? {});
+  const near = nearest(key, keys);
+  const fix = near === undefined ? `the keys here are ${keys.join(', ')}` : `${near}:`;
+  source.report(offset, { message: `unknown key ${shown(key)}`, fix, ...common });
+}
+
+function badKey(source: YamlSource, path: readonly PathKey[]): void {
+  const key = String(path.at(-1));
+  const bare = key.replace(/^\$/, '').replace(/[^A-Za-z0-9_]/g, '_');
+  const fix = /^[0-9]|^$/.test(bare) ? `_${bare}:` : `${bare}:`;
+  const message = 'a definition is named by letters, digits and _, at most 128, and written without the $';
+  source.report(source.keyOffset(path.slice(0, -1), key), { message, value: shown(key), fix });
+}
+
+function isMissing(source: YamlSource, path: readonly PathKey[]): boolean {
+  if (typeof path.at(-1) !== 'string') return false;
+  const parent = path
+    .slice(0, -1)
+    .reduce<unknown>((value, key) => (value as Record<PathKey, unknown>)?.[key], source.data);
+  return typeof parent === 'object' && parent !== null && !Object.hasOwn(parent, path.at(-1) as string);
+}
+
+function missing(source: YamlSource, path: readonly PathKey[]): void {
+  const key = String(path.at(-1));
+  const { example, description } = wanted(path);
+  const fix = example === undefined ? `add ${key}:` : `add ${key}: ${example}`;
+  const message = `${key} is missing${description === undefined ? '' : ` (${description})`}`;
+  source.report(source.offsetOf(path.slice(0, -1)), { message, fix, ...ruleAt(source.data, path) });
+}
+
+function wrongValue(source: YamlSource, path: readonly PathKey[], issue: Issue): void {
+  const { name, description, example, options } = wanted(path);
+  const value = source.written(path);
+  const written = path.reduce<unknown>((at, key) => (at as Record<PathKey, unknown>)?.[key], source.data);
+  const near = typeof written === 'string' ? meantOption(written, options) : undefined;
+  const fix = near ?? (options.length > 0 ? options.join(' or ') : example);
+  const wants = description === undefined ? '' : ` (${description})`;
+  source.report(source.offsetOf(path), {
+    message: `${name}: ${reason(issue)}${wants}`,
+    ...(value === undefined ? {} : { value }),
+    ...(fix === undefined ? {} : { fix: PLACES.has(name) ? fix : `${name}: ${fix}` }),
+    ...ruleAt(source.data, path),
+  });
+}
+
+/** How the values are called that no key names. */
+const FILE = 'the file';
+const RULE = 'a rule';
+const PLACES: ReadonlySet<string> = new Set([FILE, RULE]);
+
+/** Words of other rule languages for ours. */
+const SYNONYMS: ReadonlyMap<string, string> = new Map([
+  ...['deny', 'drop', 'reject', 'forbid', 'refuse'].map((word) => [word, 'block'] as const),
+  ...['permit', 'accept', 'pass', 'ok'].map((word) => [word, 'allow'] as const),
+  ...['tunnel', 'sni', 'passthrough'].map((word) => [word, 'proxy'] as const),
+  ...['mitm', 'decrypt', 'inspect'].map((word) => [word, 'intercept'] as const),
+]);
+
+function meantOption(written: string, options: readonly string[]): string | undefined {
+  const synonym = SYNONYMS.get(written.toLowerCase());
+  return synonym !== undefined && options.includes(synonym) ? synonym : nearest(written, options);
+}
+
+function reason(issue: Issue): string {
+  switch (issue.code) {
+    case 'invalid_type':
+      return `must be ${WORDS.get(issue.expected) ?? issue.expected}`;
+    case 'invalid_value':
+      return `must be ${issue.values.map((value) => JSON.stringify(value)).join(' or ')}`;
+    case 'too_small':
+      return `too ${issue.origin === 'number' || issue.origin === 'int' ? 'small' : 'short'}; at least ${issue.minimum}`;
+    case 'too_big':
+      return `too ${issue.origin === 'number' || issue.origin === 'int' ? 'large' : 'long'}; at most ${issue.maximum}`;
+    default:
+      return 'not a value of this form';
+  }
+}
+
+const WORDS: ReadonlyMap<string, string> = new Map([
+  ['string', 'a string'],
+  ['number', 'a number'],
+  ['int', 'a whole number'],
+  ['boolean', 'true or false'],
+  ['array', 'a list'],
+  ['object', 'a mapping'],
+  ['record', 'a mapping'],
+]);
+
+/** What the schema says of the value at a path; of the list where the path is an item of one. */
+function wanted(path: readonly PathKey[]): { name: string; description?: string; example?: string; options: string[] } {
+  const named = typeof path.at(-1) === 'number' && path[0] !== 'rules' ? path.slice(0, -1) : path;
+  const field = typeof named.at(-1) === 'number' && named.length > 2 ? named.slice(0, -1) : named;
+  const key = field.findLast((part) => typeof part === 'string') ?? FILE;
+  const name = typeof field.at(-1) === 'number' ? RULE : String(key);
+  const meta = metaAt(field);
+  const [first] = meta?.examples ?? [];
+  const options = enumAt(field);
+  return {
+    name,
+    options,
+    ...(meta?.description === undefined ? {} : { description: meta.description }),
+    ...(first === undefined ? {} : { example: yamlExample(first) }),
+  };
+}
+
+function yamlExample(example: unknown): string {
+  if (example === '1') return '"1"';
+  if (Array.isArray(example)) return `[${example.join(', ')}]`;
+  return typeof example === 'object' ? JSON.stringify(example) : String(example);
+}
+
+interface AnySchema {
+  readonly shape?: Record<string, AnySchema>;
+  readonly element?: AnySchema;
+  readonly options?: readonly string[];
+  readonly def?: { readonly innerType?: AnySchema; readonly valueType?: AnySchema };
+  meta?(): { description?: string; examples?: readonly unknown[] } | undefined;
+}
+
+function metaAt(path: readonly PathKey[]): { description?: string; examples?: readonly unknown[] } | undefined {
+  return wrappedAt(path)?.meta?.();
+}
+
+function enumAt(path: readonly PathKey[]): string[] {
+  return [...(schemaAt(path)?.options ?? [])];
+}
+
+function schemaAt(path: readonly PathKey[]): AnySchema | undefined {
+  return unwrap(wrappedAt(path));
+}
+
+function wrappedAt(path: readonly PathKey[]): AnySchema | undefined {
+  let schema: AnySchema | undefined = fileSchema as unknown as AnySchema;
+  for (const key of path) {
+    const inner = unwrap(schema);
+    schema = typeof key === 'number' ? inner?.element : (inner?.shape?.[key] ?? inner?.def?.valueType);
+  }
+  return schema;
+}
+
+function unwrap(schema: AnySchema | undefined): AnySchema | undefined {
+  let inner = schema;
+  while (inner?.def?.innerType !== undefined) inner = inner.def.innerType;
+  return inner;
+}

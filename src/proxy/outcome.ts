@@ -1,0 +1,72 @@
+/**
+ * How a flow or exchange that relayed nothing is recorded: blocked by policy, or failed.
+ */
+import type { FailureReason } from '../domain/failure.ts';
+import type { AuditRecord } from '../domain/record.ts';
+import type { Block } from '../domain/verdict.ts';
+import type { Flow } from './flow.ts';
+
+/** What is known of the target when the outcome is decided; all optional. */
+export type OutcomeFields = Partial<
+  Pick<
+    AuditRecord,
+    | 'event'
+    | 'host'
+    | 'port'
+    | 'scheme'
+    | 'method'
+    | 'path'
+    | 'http_version'
+    | 'mode'
+    | 'taken'
+    | 'rule'
+    | 'status'
+    | 'upstream'
+    | 'generation'
+  >
+> & { readonly startedAt?: number };
+
+export function blockedFlow(flow: Flow, block: Block, fields: OutcomeFields): void {
+  if (!block.log) return;
+  flow.record({
+    ...blank(flow),
+    ...fields,
+    verdict: 'block',
+    rule: block.ruleId,
+    reason: block.cause,
+    detail: block.reason,
+  });
+}
+
+export function failedFlow(
+  flow: Flow,
+  failure: { readonly reason: FailureReason; readonly detail?: string | undefined },
+  fields: OutcomeFields = {},
+): void {
+  flow.record({ ...blank(flow), ...fields, verdict: 'failed', reason: failure.reason, detail: failure.detail ?? null });
+}
+
+function blank(flow: Flow): Parameters<Flow['record']>[0] {
+  return {
+    event: 'flow',
+    startedAt: flow.startedAt,
+    verdict: 'failed',
+    rule: null,
+    mode: null,
+    taken: 'none',
+    reason: null,
+    detail: null,
+    host: null,
+    port: null,
+    scheme: null,
+    method: null,
+    path: null,
+    http_version: null,
+    status: null,
+    body_size: 0,
+    bytes_up: 0,
+    bytes_down: 0,
+    upstream: null,
+    generation: flow.deps.rules().generation,
+  };
+}

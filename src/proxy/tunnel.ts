@@ -1,0 +1,112 @@
+/**
+ * A tunnel: dial the pinned addresses, pass on what was peeked, relay, record (S006).
+ */
+import { FlowFailure } from '../domain/failure.ts';
+import type { Allow } from '../domain/verdict.ts';
+import type { OriginRequest } from '../upstream/origin.ts';
+import type { Flow } from './flow.ts';
+import { failedFlow } from './outcome.ts';
+import { closeWithAlert } from './refuse.ts';
+import { type RelayResult, relay } from './relay.ts';
+
+export interface TunnelRequest {
+  readonly origin: OriginRequest;
+  readonly verdict: Allow;
+  /** Of the rule set that gave the verdict. */
+  readonly generation: number;
+  /** From upstream.resolve: classified already. undefined: the name is yet to be resolved. */
+  readonly addresses: readonly string[] | undefined;
+  /** Bytes read from the agent so far; they go first. */
+  readonly first: Buffer;
+  /** `tunnel`: TLS whose hello was checked. `direct`: any protocol, under a direct_ip rule. */
+  readonly taken: 'tunnel' | 'direct';
+  /** `CONNECT` where the agent said so. */
+  readonly method: string | null;
+}
+
+/** Takes the flow's socket over. Never throws: each outcome is recorded. */
+export function tunnel(flow: Flow, request: TunnelRequest): void {
+  flow.raw.pause();
+  flow.raw.allowHalfOpen = true;
+  void dialAndRelay(flow, request);
+}
+
+async function dialAndRelay(flow: Flow, request: TunnelRequest): Promise<void> {
+  const { origin, verdict } = request;
+  const { upstream } = flow.deps;
+  const permittedBy: NonNullable<Flow['handler']>['permittedBy'] = (rules) => {
+    const now = rules.decideConnect({ agent: flow.agent, host: origin.host, port: origin.port });
+    return now.action === 'allow' && now.grant.mode === verdict.grant.mode;
+  };
+  flow.handler = {
+    onTimeout: () => undefined,
+    onDrain: () => undefined,
+    permittedBy,
+    abort: () => flow.raw.resetAndDestroy(),
+  };
+  try {
+    const socket = await upstream.dial(origin, request.addresses, { allowHalfOpen: true });
+    const address = socket.remoteAddress ?? null;
+    if (flow.raw.destroyed) {
+      socket.destroy();
+      throw new FlowFailure('client_closed', { detail: 'while the host was being connected' });
+    }
+    const first = request.first.length > 0 ? request.first : undefined;
+    relay(
+      flow,
+      { stream: flow.raw, raw: flow.raw, first },
+      { stream: socket, raw: socket, first: undefined },
+      permittedBy,
+      (result) => recordTunnel(flow, request, address, result),
+    );
+  } catch (error) {
+    const failure = error instanceof FlowFailure ? error : new FlowFailure('internal_error', { cause: error });
+    if (failure.reason === 'internal_error') flow.deps.log.error({ err: error, flow: flow.id }, 'tunnel failed');
+    failedFlow(flow, failure, {
+      host: origin.host,
+      port: origin.port,
+      method: request.method,
+      rule: verdict.ruleId,
+      mode: verdict.grant.mode,
+      generation: request.generation,
+    });
+    if (request.taken === 'tunnel') closeWithAlert(flow, 'internal_error');
+    else flow.raw.resetAndDestroy();
+  }
+}
+
+const FAILED_BY = {
+  closed: null,
+  agent_reset: null,
+  origin_reset: 'origin_closed',
+  idle: 'idle_timeout',
+  draining: 'draining',
+  rules_changed: 'rules_changed',
+} as const;
+
+function recordTunnel(flow: Flow, request: TunnelRequest, address: string | null, result: RelayResult): void {
+  const { origin, verdict } = request;
+  if (!verdict.log) return;
+  flow.record({
+    event: 'flow',
+    startedAt: flow.startedAt,
+    verdict: 'allow',
+    rule: verdict.ruleId,
+    mode: verdict.grant.mode,
+    taken: request.taken,
+    reason: FAILED_BY[result.ended],
+    detail: result.ended === 'closed' ? null : result.ended,
+    host: origin.host,
+    port: origin.port,
+    scheme: null,
+    method: request.method,
+    path: null,
+    http_version: null,
+    status: 200,
+    body_size: 0,
+    bytes_up: result.bytesUp,
+    bytes_down: result.bytesDown,
+    upstream: address,
+    generation: request.generation,
+  });
+}

@@ -1,0 +1,47 @@
+/**
+ * Which roots an origin's certificate may stand on: the system's, those of --upstream-ca, and the rule's trust
+ * anchors. A context is made once per set of anchors. Verification has no off switch.
+ */
+import { constants } from 'node:crypto';
+import { createSecureContext, getCACertificates, type SecureContext } from 'node:tls';
+import type { Clock } from '../domain/clock.ts';
+import { ExpiringMap } from './expiring-map.ts';
+import { anchorsFingerprint } from './origin.ts';
+
+/** Each holds its own store of some 150 roots; a rule set seldom has more than a few sets of anchors. */
+const MAX_CONTEXTS = 64;
+/** For the bound alone: the same PEM gives the same context. */
+const CONTEXT_TTL_MS = 24 * 3_600_000;
+
+export class TrustStore {
+  readonly #roots: readonly string[];
+  readonly #contexts: ExpiringMap<SecureContext>;
+
+  /** `extraRoots`: PEM texts added to the system's roots for every origin. */
+  constructor(extraRoots: readonly string[], clock: Clock) {
+    this.#roots = [...systemRoots(), ...extraRoots];
+    this.#contexts = new ExpiringMap(MAX_CONTEXTS, clock);
+  }
+
+  /** `anchors`: PEM texts of the rule. Throws where one of them is not a certificate; rules are checked at load. */
+  contextFor(anchors: readonly string[]): SecureContext {
+    const key = anchorsFingerprint(anchors);
+    const known = this.#contexts.get(key);
+    if (known !== undefined) return known;
+    const context = createSecureContext({
+      ca: [...this.#roots, ...anchors],
+      // RFC 8996: TLS 1.0 and 1.1 must not be used.
+      minVersion: 'TLSv1.2',
+      // Groups stay OpenSSL's: they lead with X25519MLKEM768, and an agent must not lose post-quantum secrecy by us.
+      secureOptions: constants.SSL_OP_NO_RENEGOTIATION,
+    });
+    this.#contexts.set(key, context, CONTEXT_TTL_MS);
+    return context;
+  }
+}
+
+/** The system's list holds many certificates twice. An image without one falls back to the roots inside Node. */
+function systemRoots(): readonly string[] {
+  const system = new Set(getCACertificates('system'));
+  return system.size > 0 ? [...system] : getCACertificates('bundled');
+}

@@ -1,0 +1,123 @@
+// Outcall itself as the bench starts it: the built daemon, one worker, ten rules and the audit record on. The records go down a pipe
+// that another process empties, as a log collector would. A second target differs only in having 10,000 rules.
+import { execFileSync } from 'node:child_process';
+import { closeSync, constants, existsSync, mkdirSync, mkdtempSync, openSync, writeFileSync } from 'node:fs';
+import path from 'node:path';
+import { freePort, startPinned, stopChild } from './machine.ts';
+import { type RunningTarget, type Site, startTarget, type Target } from './target.ts';
+
+const DAEMON = path.join(import.meta.dirname, '../../bin/outcalld');
+const MANY_RULES = 10_000;
+const RULES_PER_FILE = 2_500; // a rule file may have 1 MiB
+
+export const TUNNEL_HOST = 'tunnel.bench.test';
+export const BYTES_HOST = 'bytes.bench.test';
+
+export const outcall = outcallTarget('Outcall', 'one worker, ten rules, audit record on, RSA-4096 CA', 0);
+export const outcallManyRules = outcallTarget('Outcall, 10,000 rules', 'the same with 10,000 rules', MANY_RULES);
+
+export function isOutcallBuilt(): boolean {
+  return existsSync(path.join(import.meta.dirname, '../../dist/outcalld.js'));
+}
+
+function outcallTarget(name: string, about: string, rules: number): Target {
+  return {
+    name,
+    about,
+    async start(site) {
+      const home = mkdtempSync(path.join(site.folder, 'outcall-'));
+      mkdirSync(path.join(home, 'rules'));
+      writeFileSync(path.join(home, 'rules', 'zz-bench.yaml'), tenRules(site));
+      writeOtherRules(path.join(home, 'rules'), Math.max(0, rules - TEN));
+      return startDaemon(site, home);
+    },
+  };
+}
+
+async function startDaemon(site: Site, home: string): Promise<RunningTarget> {
+  const { certificates, origin } = site;
+  const port = await freePort();
+  const records = path.join(home, 'records');
+  execFileSync('mkfifo', [records]);
+  const pipe = openSync(records, constants.O_RDWR); // both ends, so that opening does not wait for the reader
+  const drain = startPinned(site.cores, site.cores.generator, ['cat', records], {
+    stdio: ['ignore', 'ignore', 'inherit'],
+  });
+  const through = { connect: true, originPort: origin.tlsPort, port };
+  const routes = {
+    intercepted: { ...through, ca: certificates.proxyCa.pem },
+    tunnel: { ...through, ca: certificates.originCa.pem },
+    plainTunnel: { ...through, originPort: origin.plainPort, ca: undefined },
+  };
+  const daemon = await startTarget(site, [DAEMON, ...daemonOptions(site, home, port)], port, routes, pipe);
+  closeSync(pipe);
+  const stop = async (): Promise<void> => {
+    await daemon.stop();
+    await stopChild(drain);
+  };
+  return { ...daemon, stop };
+}
+
+function daemonOptions(site: Site, home: string, port: number): string[] {
+  const options: Record<string, string | number> = {
+    listen: `127.0.0.1:${port}`,
+    rules: path.join(home, 'rules'),
+    workers: 1,
+    'ca-cert': site.certificates.proxyCa.cert,
+    'ca-key': site.certificates.proxyCa.key,
+    'upstream-ca': site.certificates.originCa.cert,
+    'upstream-dns': `127.0.0.1:${site.nameServerPort}`,
+    'allow-private': '127.0.0.0/8',
+    'admin-socket': path.join(home, 'admin.sock'),
+    'max-connections-per-agent': 16_384, // the whole bench is one agent
+    'idle-timeout-secs': 600,
+    'drain-secs': 0,
+    'log-level': 'warn',
+  };
+  return Object.entries(options).map(([name, value]) => `--${name}=${value}`);
+}
+
+const TEN = 10;
+
+/** Ten rules, of which the last but one allows what the bench asks for, so that the ones before are looked at. */
+function tenRules(site: Site): string {
+  const intercept = (id: string, condition: string): string =>
+    rule(id, condition, 'allow', `mode: intercept, ports: [${site.origin.tlsPort}]`);
+  const rules = [
+    rule('tunnel', `http.host == "${TUNNEL_HOST}"`, 'allow', `mode: proxy, ports: [${site.origin.tlsPort}]`),
+    rule('bytes', `http.host == "${BYTES_HOST}"`, 'allow', `mode: direct_ip, ports: [${site.origin.plainPort}]`),
+    rule('no-admin', 'domain(http.host, "bench.test") && http.path.startsWith("/admin")', 'block'),
+    rule('no-delete', 'http.method == "DELETE"', 'block'),
+    intercept(
+      'model-messages',
+      'http.host == "api.model.test" && http.method == "POST" && http.path.startsWith("/v1/messages")',
+    ),
+    intercept('packages', 'domain(http.host, "packages.test") && http.method in ["GET", "HEAD"]'),
+    intercept('source', 'http.host == "source.test" && glob(http.path, "/api/*/files/**")'),
+    intercept(
+      'upload',
+      'domain(http.host, "bench.test") && http.path.startsWith("/upload/") && http.header("x-token") != ""',
+    ),
+    intercept(
+      'bench',
+      'domain(http.host, "bench.test") && http.method in ["GET", "POST"] && http.path.startsWith("/v1/")',
+    ),
+    rule('nothing-else', 'domain(http.host, "bench.test")', 'block'),
+  ];
+  return `version: "1"\nrules:\n${rules.join('')}`;
+}
+
+function writeOtherRules(folder: string, count: number): void {
+  for (let from = 0; from < count; from += RULES_PER_FILE) {
+    const numbers = Array.from({ length: Math.min(RULES_PER_FILE, count - from) }, (_, index) => from + index);
+    const rules = numbers.map((n) =>
+      rule(`other-${n}`, `http.host == "h${n}.other.test" && http.path.startsWith("/v1/")`, 'allow', 'mode: intercept'),
+    );
+    writeFileSync(path.join(folder, `other-${from}.yaml`), `version: "1"\nrules:\n${rules.join('')}`);
+  }
+}
+
+function rule(id: string, condition: string, action: 'allow' | 'block', egress?: string): string {
+  const grant = egress === undefined ? '' : `    egress: { ${egress} }\n`;
+  return `  - id: ${id}\n    condition: '${condition}'\n    action: ${action}\n${grant}`;
+}

@@ -1,0 +1,48 @@
+// What a thing under test is to the bench: it can be started afresh, it has an entrance for intercepted requests and one for
+// tunnels, and it ends with all its helpers when stopped.
+import type { Certificates } from './certificates.ts';
+import type { Route } from './jobs.ts';
+import { type Cores, type Running, startPinned, stopChild, untilListening } from './machine.ts';
+import type { Origin } from './origin.ts';
+
+/** What every target is given. */
+export interface Site {
+  readonly folder: string;
+  readonly certificates: Certificates;
+  readonly cores: Cores;
+  readonly origin: Origin;
+  readonly nameServerPort: number;
+  /** A hosts file with every name the bench uses, for targets that cannot be pointed at a name server's port. */
+  readonly hostsFile: string;
+}
+
+export interface RunningTarget extends Running {
+  /** From exec to the first accepted connection. */
+  readonly startMs: number;
+  readonly intercepted: Route;
+  /** TLS end to end with the origin, relayed unopened; undefined where the target cannot. */
+  readonly tunnel: Route | undefined;
+  /** Bytes without TLS through the same door, to the origin's plain port. */
+  readonly plainTunnel: Route | undefined;
+}
+
+export interface Target {
+  readonly name: string;
+  /** What it is and how it is set up, for the report. */
+  readonly about: string;
+  start(site: Site): Promise<RunningTarget>;
+}
+
+/** Starts the command on the proxy's core and waits until it listens on `port`. */
+export async function startTarget(
+  site: Site,
+  command: readonly string[],
+  port: number,
+  routes: Pick<RunningTarget, 'intercepted' | 'tunnel' | 'plainTunnel'>,
+  output: number | 'ignore' = 'ignore',
+): Promise<RunningTarget> {
+  const startedMs = performance.now();
+  const child = startPinned(site.cores, site.cores.proxy, command, { stdio: ['ignore', output, 'inherit'] });
+  await untilListening(child, port, command[0] ?? '');
+  return { ...routes, pid: child.pid, startMs: performance.now() - startedMs, stop: () => stopChild(child) };
+}

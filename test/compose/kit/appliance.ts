@@ -1,0 +1,128 @@
+/**
+ * The appliance as a user gets it: `docker compose up` of the repository's own compose.yaml and image, with an override that
+ * lets it trust and reach the lab's internet. One at a time, since its network and address are fixed.
+ */
+import { mkdirSync, rmSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { setTimeout as delay } from 'node:timers/promises';
+import type { StatusAnswer } from '../../../src/domain/admin-api.ts';
+import type { RunResult } from '../../kit/run.ts';
+import { INTERNET_CA_FILE, INTERNET_RANGE } from './internet.ts';
+import { docker, LAB_RUN, ROOT, tryDocker } from './lab.ts';
+
+export const APPLIANCE_ADDRESS = '10.203.0.2';
+const RULES_DIR = join(LAB_RUN, 'rules');
+const OVERRIDE_FILE = join(LAB_RUN, 'override.json');
+const UP_TIMEOUT_MS = 90_000;
+const POLL_MS = 100;
+
+export interface ApplianceOptions {
+  /** The text of rules.yaml. */
+  readonly rules: string;
+  /** Options of outcalld, by their OUTCALL_ names. */
+  readonly environment?: Readonly<Record<string, string>>;
+  /** Profiles of compose.yaml, as `guard`. */
+  readonly profiles?: readonly string[];
+}
+
+/** Starts it, and resolves when the daemon is ready. Disposing removes containers, networks and volumes. */
+export async function startAppliance(options: ApplianceOptions): Promise<Appliance> {
+  const appliance = new Appliance(options.profiles ?? []);
+  rmSync(RULES_DIR, { recursive: true, force: true });
+  mkdirSync(RULES_DIR, { recursive: true });
+  appliance.writeRules(options.rules);
+  writeFileSync(OVERRIDE_FILE, JSON.stringify(overrideOf(options)));
+  try {
+    await appliance.compose(['up', '-d', '--pull', 'never', 'appliance', ...appliance.profiles]);
+    await appliance.untilReady();
+  } catch (error) {
+    const log = await appliance.logs();
+    await appliance[Symbol.asyncDispose]();
+    throw new Error(`${(error as Error).message}; the appliance said:\n${log}`, { cause: error });
+  }
+  return appliance;
+}
+
+export class Appliance implements AsyncDisposable {
+  readonly profiles: readonly string[];
+
+  constructor(profiles: readonly string[]) {
+    this.profiles = profiles;
+  }
+
+  /** docker compose with this project's files. */
+  async compose(args: readonly string[]): Promise<string> {
+    const files = ['-f', join(ROOT, 'compose.yaml'), '-f', OVERRIDE_FILE];
+    const profiles = this.profiles.flatMap((name) => ['--profile', name]);
+    return docker(['compose', ...files, ...profiles, ...args], {
+      env: { OUTCALL_RULES_DIR: RULES_DIR },
+      timeoutMs: UP_TIMEOUT_MS,
+    });
+  }
+
+  /** Runs a program in the appliance, as root there. */
+  async exec(command: readonly string[]): Promise<RunResult> {
+    return tryDocker(['exec', 'outcall-appliance-1', ...command]);
+  }
+
+  async status(): Promise<StatusAnswer | undefined> {
+    const { code, stdout } = await this.exec(['outcall', 'status', '--json']);
+    return code === 0 ? (JSON.parse(stdout) as StatusAnswer) : undefined;
+  }
+
+  /** The engine's view: starting, healthy, unhealthy. */
+  async health(): Promise<string> {
+    return docker(['inspect', '-f', '{{.State.Health.Status}}', 'outcall-appliance-1']);
+  }
+
+  /** How often the engine has started it again. */
+  async restarts(): Promise<number> {
+    return Number(await docker(['inspect', '-f', '{{.RestartCount}}', 'outcall-appliance-1']));
+  }
+
+  async untilReady(): Promise<void> {
+    await until('the appliance to be ready', async () => {
+      if ((await this.restarts()) > 0) throw new Error('the appliance does not start');
+      return (await this.status())?.state === 'ready';
+    });
+  }
+
+  /** Replaces rules.yaml in the mounted folder, as an editor does: whole. */
+  writeRules(text: string): void {
+    writeFileSync(join(RULES_DIR, 'rules.yaml'), text);
+  }
+
+  async logs(): Promise<string> {
+    const { stdout, stderr } = await tryDocker(['logs', 'outcall-appliance-1']);
+    return stdout + stderr;
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.compose(['down', '--volumes', '--timeout', '2', '--remove-orphans']);
+  }
+}
+
+/** Asks until it is so. Only for what the engine tells to those who ask; rejects with `what` when it takes too long. */
+export async function until(what: string, isSo: () => Promise<boolean>, ms = 60_000): Promise<void> {
+  const deadline = Date.now() + ms;
+  while (!(await isSo())) {
+    if (Date.now() > deadline) throw new Error(`not within ${ms} ms: ${what}`);
+    await delay(POLL_MS);
+  }
+}
+
+function overrideOf({ environment = {} }: ApplianceOptions): object {
+  return {
+    services: {
+      appliance: {
+        environment: {
+          OUTCALL_UPSTREAM_CA: '/lab/internet-ca.pem',
+          OUTCALL_ALLOW_PRIVATE: INTERNET_RANGE,
+          OUTCALL_DRAIN_SECS: '1',
+          ...environment,
+        },
+        volumes: [`${INTERNET_CA_FILE}:/lab/internet-ca.pem:ro`],
+      },
+    },
+  };
+}

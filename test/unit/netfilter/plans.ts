@@ -1,0 +1,25 @@
+/** The plan of the usual network, and parts of it, for the tests of the lock. */
+import { Ipv4Range, parseIpv4 } from '../../../src/domain/ipv4-range.ts';
+import type { LockPlan } from '../../../src/netfilter/ruleset.ts';
+
+export function ip(text: string): number {
+  const address = parseIpv4(text);
+  if (address === undefined) throw new Error(`${text} is no address`);
+  return address;
+}
+
+export function range(text: string): Ipv4Range {
+  const parsed = Ipv4Range.parse(text);
+  if (parsed === undefined) throw new Error(`${text} is no range`);
+  return parsed;
+}
+
+export const PLAN: LockPlan = {
+  agentsInterface: 'eth0',
+  ownAddress: ip('10.203.0.2'),
+  agentsSubnet: range('10.203.0.0/16'),
+  pool: range('10.203.128.0/17'),
+  proxyPort: 8080,
+  dnsPort: 53,
+  transparent: { address: ip('127.0.0.1'), port: 15_001 },
+};
