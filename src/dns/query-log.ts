@@ -56,6 +56,8 @@ export class QueryLog {
       verdict,
       rule,
       mode,
+      would_block:
+        'verdict' in ended && ended.verdict.action === 'allow' ? (ended.verdict.wouldBlock?.ruleId ?? null) : null,
       taken: 'none',
       reason,
       detail,

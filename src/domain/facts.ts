@@ -21,6 +21,39 @@ export interface ConnectFacts {
   readonly port: number;
 }
 
+/** What a ClientHello offers. */
+export interface TlsFacts {
+  /** Canonical, of the plain server_name extension; empty where there is none. */
+  readonly sni: string;
+  /** The highest that is offered: `1.3`, `1.2`, `1.1`, `1.0`. */
+  readonly version: string;
+  /** In the client's order. */
+  readonly alpn: readonly string[];
+}
+
+/** Known once the ClientHello has been read. */
+export interface HelloFacts extends ConnectFacts {
+  readonly tls: TlsFacts;
+}
+
+/** What a server's certificate says, and what has been verified of it. */
+export interface CertificateFacts {
+  /** Empty where the subject has none, as issuerCn. */
+  readonly subjectCn: string;
+  /** DNS names in lower case, and addresses in canonical form. */
+  readonly san: readonly string[];
+  readonly issuerCn: string;
+  /** Of the DER certificate: 64 lower-case hex digits. */
+  readonly fingerprintSha256: string;
+  /** Milliseconds since 1970. */
+  readonly notAfter: number;
+  /**
+   * Ids of the trust sets under which everything holds: the chain, the dates, the name that the client asked for, and
+   * that nothing says it was revoked.
+   */
+  readonly validUnder: readonly string[];
+}
+
 /** Known when a name is asked of the DNS filter. */
 export interface NameFacts {
   readonly agent: AgentFacts;
@@ -59,4 +92,12 @@ export interface RequestFacts extends ConnectFacts {
   readonly bodySize: number;
   /** undefined: not read (yet); null: read in part or undecodable, so unavailable; else the decoded text. */
   readonly body: string | null | undefined;
+  /** Of the connection that was decrypted, where some rule looks at it (RuleSet.usesTls). */
+  readonly tls?: TlsFacts;
+}
+
+/** Known once the head of the final response has been read (a 101 is final). */
+export interface ResponseFacts {
+  readonly status: number;
+  readonly headers: HeaderList;
 }

@@ -21,6 +21,8 @@ export interface AuditRecord {
   /** Rule id, `default`, or null when the flow failed before a rule was reached. */
   readonly rule: string | null;
   readonly mode: Mode | null;
+  /** In audit: the rule that would have blocked it, or `default`; null when nothing would have. */
+  readonly would_block: string | null;
   readonly taken: Taken;
   /** Why it was blocked or failed; null for what went well. */
   readonly reason: FailureReason | 'rule' | 'error' | 'default' | null;

@@ -199,5 +199,6 @@ function unionOf(grants: readonly Grant[]): Grant {
     mode: 'intercept',
     allowPrivateIps: grants.some((grant) => grant.allowPrivateIps),
     trustAnchors: [...new Set(grants.flatMap((grant) => grant.trustAnchors))],
+    tls: undefined,
   };
 }

@@ -3,6 +3,7 @@
  * A set with one error is no set, so that a bad reload can never be half of one.
  * Upholds: threats 27, 28, 31 (caps before parsing), 33 (the generation).
  */
+import type { Enforcement } from '../domain/verdict.ts';
 import { type Condition, checkCondition, checkExpression } from './cel-check.ts';
 import type { Fault } from './cel-compile.ts';
 import { DEFINITION_NAME, Expansion, type Text } from './definitions.ts';
@@ -28,6 +29,8 @@ export interface LoadContext {
   readonly generation: number;
   /** Names of the *.pem files beside the rules, and their texts. */
   readonly anchors: ReadonlyMap<string, string>;
+  /** `audit`: of the whole daemon, over what files and rules say. */
+  readonly enforcement?: Enforcement;
 }
 
 export type LoadResult =
@@ -224,6 +227,7 @@ class FileLoader {
       view: {
         ...{ id, file: this.file, line: this.lineOf(this.#source.offsetOf(path)), priority, description },
         ...{ condition: rule.condition, action, mode: action === 'block' ? null : (egress?.mode ?? 'proxy') },
+        enforcement: this.#context.enforcement ?? 'enforce',
       },
       condition,
       log,

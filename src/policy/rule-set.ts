@@ -2,9 +2,16 @@
  * A set of rules as the doors use it: immutable, of one generation, decided synchronously and without I/O.
  * Upholds: threat 33 (a flow keeps the set that admitted it; the generation is in each set).
  */
-import type { ConnectFacts, NameFacts, RequestFacts } from '../domain/facts.ts';
+import type {
+  CertificateFacts,
+  ConnectFacts,
+  HelloFacts,
+  NameFacts,
+  RequestFacts,
+  ResponseFacts,
+} from '../domain/facts.ts';
 import type { Host } from '../domain/hostname.ts';
-import type { Decision, Verdict } from '../domain/verdict.ts';
+import type { Allow, Decision, Enforcement, HelloDecision, Verdict } from '../domain/verdict.ts';
 import { Decider } from './decide.ts';
 import { HostIndex, type RuleFinder } from './host-index.ts';
 import { makeRule, type Rule, type RuleDraft, type RuleView } from './rule.ts';
@@ -14,10 +21,20 @@ export interface RuleSet {
   /** In the order in which they are walked. */
   readonly rules: readonly RuleView[];
   readonly hasIntercept: boolean;
+  /** `audit`: what nothing allows is let through, and recorded. Each rule's own is in its view. */
+  readonly enforcement: Enforcement;
   /** Phase 1: CONNECT or ClientHello. An intercept Allow grants what any rule grants that may still allow inside. */
   decideConnect(facts: ConnectFacts): Verdict;
+  /** Asked after a provisional Allow of decideConnect; never provisional itself. */
+  decideHello(facts: HelloFacts): HelloDecision;
+  /** Asked after need_certificate; undefined: there was none to see, which no rule of tls13 `probe` takes for a match. */
+  decideCertificate(facts: HelloFacts, certificate: CertificateFacts | undefined): Verdict;
   /** Phase 2, and plain HTTP. need_body only where facts.body is undefined; call again with the body or null. */
   decideRequest(facts: RequestFacts): Decision;
+  /** Asked where allow.checksResponse, with the facts that `allow` was given for: `allow`, or why not. */
+  decideResponse(allow: Allow, facts: RequestFacts, response: ResponseFacts): Verdict;
+  /** Some rule looks at the ClientHello of decrypted connections to this host: RequestFacts.tls is wanted. */
+  usesTls(host: Host): boolean;
   /** DNS: does some allow rule have a use for this name, everything that is not known yet taken as it may please. */
   decideName(facts: NameFacts): Verdict;
   /**
@@ -44,7 +61,12 @@ export function ruleSet(
     generation,
     rules: rules.map((rule) => rule.view),
     hasIntercept: rules.some((rule) => rule.view.mode === 'intercept'),
+    enforcement: 'enforce',
     decideConnect: (facts) => decider.connect(facts),
+    decideHello: (facts) => decider.connect(facts),
+    decideCertificate: (facts) => decider.connect(facts),
+    decideResponse: (allow) => allow,
+    usesTls: () => false,
     decideRequest: (facts) => decider.request(facts),
     decideName: (facts) => decider.name(facts),
     namedPorts: (facts) => decider.namedPorts(facts),

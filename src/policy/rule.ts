@@ -1,7 +1,7 @@
 /**
  * One rule, ready to be decided on: its condition compiled, its verdicts made.
  */
-import type { Allow, Block, Grant, Mode } from '../domain/verdict.ts';
+import type { Allow, Block, Enforcement, Mode } from '../domain/verdict.ts';
 import type { Condition } from './cel-check.ts';
 import type { Reader } from './cel-compile.ts';
 import type { Frame } from './frame.ts';
@@ -22,6 +22,8 @@ export interface RuleView {
   readonly action: 'allow' | 'block';
   /** null for a block rule. */
   readonly mode: Mode | null;
+  /** As it is in force: by the rule, its file, or the daemon. */
+  readonly enforcement: Enforcement;
 }
 
 /** A rule as it was read and found right, in terms of the schema. */
@@ -72,14 +74,16 @@ export function makeRule(draft: RuleDraft, order: number): Rule {
     // A block rule has no egress to opt in with: naming the body is its opting in.
     readsBody: matchBody || (blocks && uses.some((name) => BODY_NAMES.has(name))),
     recordTypes: namedRecordTypes(condition.ast),
-    allow: blocks ? undefined : { action: 'allow', ruleId: view.id, grant: grantOf(draft), log },
+    allow: blocks ? undefined : allowBy(draft),
     block: blocks ? blockBy(view.id, 'rule', log) : undefined,
     blockOnError: blocks ? blockBy(view.id, 'error', log) : undefined,
   };
 }
 
-function grantOf({ view, allowPrivateIps, trustAnchors }: RuleDraft): Grant {
-  return { mode: view.mode ?? 'proxy', allowPrivateIps, trustAnchors };
+function allowBy({ view, log, allowPrivateIps, trustAnchors }: RuleDraft): Allow {
+  const grant = { mode: view.mode ?? 'proxy', allowPrivateIps, trustAnchors, tls: undefined } as const;
+  const common = { provisional: false, checksResponse: false, wouldBlock: undefined };
+  return { action: 'allow', ruleId: view.id, grant, log, ...common };
 }
 
 function blockBy(ruleId: string, cause: 'rule' | 'error', log: boolean): Block {

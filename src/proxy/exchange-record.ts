@@ -85,6 +85,7 @@ export class ExchangeRecord {
       verdict,
       rule,
       mode: this.verdict?.grant.mode ?? null,
+      would_block: this.verdict?.wouldBlock?.ruleId ?? null,
       taken: this.#taken,
       reason,
       detail,

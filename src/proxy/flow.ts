@@ -95,6 +95,7 @@ export class Flow {
       verdict: fields.verdict,
       rule: fields.rule,
       mode: fields.mode,
+      would_block: fields.would_block,
       taken: fields.taken,
       reason: fields.reason,
       detail: fields.detail,

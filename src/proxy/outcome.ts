@@ -53,6 +53,7 @@ function blank(flow: Flow): Parameters<Flow['record']>[0] {
     verdict: 'failed',
     rule: null,
     mode: null,
+    would_block: null,
     taken: 'none',
     reason: null,
     detail: null,

@@ -93,6 +93,7 @@ function recordTunnel(flow: Flow, request: TunnelRequest, address: string | null
     verdict: 'allow',
     rule: verdict.ruleId,
     mode: verdict.grant.mode,
+    would_block: verdict.wouldBlock?.ruleId ?? null,
     taken: request.taken,
     reason: FAILED_BY[result.ended],
     detail: result.ended === 'closed' ? null : result.ended,

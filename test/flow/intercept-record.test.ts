@@ -38,6 +38,7 @@ describe('S011-SC-007: the record of an intercepted request', () => {
       verdict: 'allow',
       rule: 'rest',
       mode: 'intercept',
+      would_block: null,
       taken: 'intercept',
       reason: null,
       detail: null,

@@ -11,6 +11,7 @@ export function aRecord(fields: Partial<AuditRecord> = {}): AuditRecord {
     verdict: 'allow',
     rule: 'messages-only',
     mode: 'intercept',
+    would_block: null,
     taken: 'intercept',
     reason: null,
     detail: null,

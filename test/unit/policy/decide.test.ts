@@ -323,7 +323,8 @@ describe('a verdict', () => {
     });
     expect(rules.decideConnect(connect('a.com'))).toEqual({
       ...{ action: 'allow', ruleId: 'rule-0', log: false },
-      grant: { mode: 'proxy', allowPrivateIps: true, trustAnchors: [] },
+      grant: { mode: 'proxy', allowPrivateIps: true, trustAnchors: [], tls: undefined },
+      ...{ provisional: false, checksResponse: false, wouldBlock: undefined },
     });
   });
 

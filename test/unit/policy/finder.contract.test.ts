@@ -33,6 +33,7 @@ function draft(
       condition,
       action,
       mode: action === 'block' ? null : mode,
+      enforcement: 'enforce',
     },
     ...{ condition: checked.value, log: true, ports: undefined, matchBody, allowPrivateIps: false, trustAnchors: [] },
   };

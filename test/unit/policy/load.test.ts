@@ -37,6 +37,7 @@ describe('a rule set', () => {
         condition: '$a',
         action: 'block',
         mode: null,
+        enforcement: 'enforce',
       },
     ]);
   });

@@ -50,7 +50,7 @@ export function requestFor(host: string, port: number, overrides: RequestOverrid
     agentIp,
     host: host as Host,
     port,
-    grant: { mode: 'intercept', allowPrivateIps: false, trustAnchors: [], ...grant },
+    grant: { mode: 'intercept', allowPrivateIps: false, trustAnchors: [], tls: undefined, ...grant },
   };
 }
 
