@@ -21,6 +21,7 @@ import {
 import { EDE, HEADER_BYTES, RCODE, rcodeName, TYPE, typeName } from '../wire/dns-codes.ts';
 import { encodeName, readName } from '../wire/dns-name.ts';
 import { type DnsQuery, parseQuery } from '../wire/dns-query.ts';
+import { blockText, failureText } from '../wire/refusal.ts';
 import type { DnsFilterDeps } from './deps.ts';
 import { type Decision, decideQuestion } from './filter.ts';
 import { type Asked, type Ended, QueryLog } from './query-log.ts';
@@ -116,15 +117,15 @@ export class QueryHandler {
       case 'reverse':
         return this.#reverse(decision.address, exchange);
       case 'blocked': {
-        const answer = negative(RCODE.NXDOMAIN, `Blocked by outcall: ${decision.block.reason}`);
+        const answer = negative(RCODE.NXDOMAIN, blockText(decision.block.reason));
         return this.#end(exchange, answer, { verdict: decision.block, detail: null });
       }
       case 'type_refused': {
         const why = `record type ${typeName(exchange.query.type)}: ${decision.block.reason}`;
-        return this.#end(exchange, refused(`Blocked by outcall: ${why}`), { verdict: decision.block, detail: why });
+        return this.#end(exchange, refused(why), { verdict: decision.block, detail: why });
       }
       case 'no_host':
-        return this.#end(exchange, negative(RCODE.NXDOMAIN, 'Blocked by outcall: not a host name'), {
+        return this.#end(exchange, negative(RCODE.NXDOMAIN, failureText('invalid_host')), {
           failure: 'invalid_host',
           rule: null,
           detail: 'not a host name',
@@ -178,7 +179,7 @@ export class QueryHandler {
   }
 
   #fail(exchange: Exchange, allow: Allow, failure: FlowFailure['reason'], detail: string): Buffer {
-    const answer = { rcode: RCODE.SERVFAIL, error: { code: EDE.OTHER, text: detail } };
+    const answer = { rcode: RCODE.SERVFAIL, error: { code: EDE.OTHER, text: failureText(failure) } };
     return this.#end(exchange, answer, { failure, rule: allow.ruleId, detail });
   }
 
@@ -224,6 +225,6 @@ function negative(rcode: number, text?: string): DnsAnswer {
   return text === undefined ? answer : { ...answer, error: { code: EDE.BLOCKED, text } };
 }
 
-function refused(text: string): DnsAnswer {
-  return { rcode: RCODE.REFUSED, error: { code: EDE.PROHIBITED, text } };
+function refused(why: string): DnsAnswer {
+  return { rcode: RCODE.REFUSED, error: { code: EDE.PROHIBITED, text: blockText(why) } };
 }

@@ -27,7 +27,7 @@ export function serveConnect(flow: Flow, head: RequestHead, rest: Buffer): void 
   const target = parseConnectTarget(head.target);
   if (!target.ok) {
     const shown = escapeTargetForLog(head.target, LOGGED_TARGET_CHARS);
-    refuse(flow, 'invalid_host', `${target.detail}: ${shown}`, { host: shown });
+    refuse(flow, head, { reason: 'invalid_host', detail: `${target.detail}: ${shown}` }, { host: shown });
     return;
   }
   const door = new HostDoor(flow, target.value.host, target.value.port, 'CONNECT');
@@ -39,13 +39,13 @@ export function serveConnect(flow: Flow, head: RequestHead, rest: Buffer): void 
     return;
   }
   if (flow.deps.audit.blocked) {
-    refuse(flow, 'audit_unavailable', undefined, door.fields());
+    refuse(flow, head, { reason: 'audit_unavailable' }, door.fields());
     return;
   }
-  void establish(flow, door, verdict, rest);
+  void establish(flow, door, verdict, head, rest);
 }
 
-async function establish(flow: Flow, door: HostDoor, verdict: Allow, rest: Buffer): Promise<void> {
+async function establish(flow: Flow, door: HostDoor, verdict: Allow, head: RequestHead, rest: Buffer): Promise<void> {
   door.phase('dns_timeout', verdict);
   let addresses: readonly string[];
   try {
@@ -54,7 +54,7 @@ async function establish(flow: Flow, door: HostDoor, verdict: Allow, rest: Buffe
     if (flow.raw.destroyed) return;
     const failure = error instanceof FlowFailure ? error : new FlowFailure('internal_error', { cause: error });
     const fields = { ...door.fields(), rule: verdict.ruleId, mode: verdict.grant.mode };
-    refuse(flow, failure.reason, failure.detail, fields);
+    refuse(flow, head, failure, fields);
     return;
   }
   if (flow.raw.destroyed) return;
@@ -63,8 +63,13 @@ async function establish(flow: Flow, door: HostDoor, verdict: Allow, rest: Buffe
   else door.read(verdict, addresses, rest);
 }
 
-function refuse(flow: Flow, reason: FailureReason, detail: string | undefined, fields: OutcomeFields): void {
-  const refusal = failureRefusal(reason, undefined);
-  failedFlow(flow, { reason, detail }, { ...fields, method: 'CONNECT', status: refusal.status });
+function refuse(
+  flow: Flow,
+  head: RequestHead,
+  failure: { readonly reason: FailureReason; readonly detail?: string | undefined },
+  fields: OutcomeFields,
+): void {
+  const refusal = failureRefusal(failure.reason, fieldValue(head.headers, 'accept'));
+  failedFlow(flow, failure, { ...fields, method: 'CONNECT', status: refusal.status });
   closeAfter(flow, flow.raw, refusalBytes(refusal, { head: false, close: true }));
 }

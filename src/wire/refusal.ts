@@ -6,6 +6,7 @@
 import type { HeaderList } from '../domain/facts.ts';
 import { FAILURES, type FailureReason } from '../domain/failure.ts';
 import type { Block } from '../domain/verdict.ts';
+import { acceptedForm } from './accept.ts';
 import { escapeForLog } from './escape.ts';
 
 export interface Refusal {
@@ -24,18 +25,27 @@ const MAX_RULE_CHARS = 128;
 /** 403 with the rule's id, or `default` where no rule matched. `accept` is the request's Accept value. */
 export function blockRefusal(block: Block, accept: string | undefined): Refusal {
   const rule = escapeForLog(block.ruleId, MAX_RULE_CHARS);
-  const reason = escapeForLog(block.reason, MAX_REASON_CHARS);
-  const body = wantsJson(accept) ? json({ error: 'blocked', reason, rule }) : plain(`Blocked by outcall: ${reason}`);
+  const body = wantsJson(accept)
+    ? json({ error: 'blocked', reason: escapeForLog(block.reason, MAX_REASON_CHARS), rule })
+    : plain(blockText(block.reason));
   return { status: BLOCK_STATUS, headers: [...body.headers, 'X-Outcall-Block-Reason', rule], body: body.bytes };
 }
 
 /** The status and text of the failure table. `accept` is the request's Accept value. */
 export function failureRefusal(reason: FailureReason, accept: string | undefined): Refusal {
   const { status, text } = FAILURES[reason];
-  const body = wantsJson(accept)
-    ? json({ error: 'failed', reason, text })
-    : plain(`Outcall could not complete the request: ${text}`);
+  const body = wantsJson(accept) ? json({ error: 'failed', reason, text }) : plain(failureText(reason));
   return { status, headers: [...body.headers, 'X-Outcall-Failure-Reason', reason], body: body.bytes };
+}
+
+/** What an agent reads of a block, wherever it reads it: in HTTP, or in the extended error of a DNS answer. */
+export function blockText(reason: string): string {
+  return `Blocked by outcall: ${escapeForLog(reason, MAX_REASON_CHARS)}`;
+}
+
+/** As blockText, of a failure. */
+export function failureText(reason: FailureReason): string {
+  return `Outcall could not complete the request: ${FAILURES[reason].text}`;
 }
 
 /** The refusal as an HTTP/1.1 message. `head`: the request was HEAD, so the body is announced and not sent. */
@@ -80,7 +90,7 @@ function body(text: string, contentType: string): Body {
   return { headers: ['Content-Type', contentType, 'Content-Length', String(bytes.length)], bytes };
 }
 
-/** Named outright; wildcards keep the text, which is what a person with curl wants to read. */
+/** Wildcards keep the text, which is what a person with curl wants to read. */
 function wantsJson(accept: string | undefined): boolean {
-  return accept?.toLowerCase().includes('application/json') ?? false;
+  return acceptedForm(accept) === 'json';
 }

@@ -1,0 +1,36 @@
+/**
+ * The pages that the explicit proxy answers by itself: for agents, of agents, and never of anything that is the
+ * operator's (threat 24). Asked for in origin-form, or in absolute form under the very address and port that the agent
+ * connected to, as clients with HTTP_PROXY set do; under any other name the URL is an origin's, and the rules decide.
+ */
+import { canonicalHost, hostInUrl } from '../domain/hostname.ts';
+import type { RequestHead } from '../wire/http1-head.ts';
+import type { Flow } from './flow.ts';
+
+type Page = (flow: Flow, head: RequestHead) => Buffer;
+
+const PAGES: ReadonlyMap<string, Page> = new Map<string, Page>([['/outcall-health', () => page('text/plain', 'ok\n')]]);
+const ABSOLUTE = 'http://';
+/** How a socket that serves IPv4 and IPv6 names an IPv4 address. */
+const MAPPED = /^::ffff:/;
+
+/** The answer, which ends the connection; undefined where the request is for no page of ours. */
+export function ownPage(flow: Flow, head: RequestHead): Buffer | undefined {
+  if (head.method !== 'GET') return undefined;
+  const { target } = head;
+  const path = target.startsWith('/') ? 0 : target.indexOf('/', ABSOLUTE.length);
+  const answer = PAGES.get(target.slice(path));
+  if (answer === undefined || (path > 0 && target.slice(0, path) !== ownAddress(flow))) return undefined;
+  return answer(flow, head);
+}
+
+function ownAddress({ raw }: Flow): string | undefined {
+  const address = canonicalHost((raw.localAddress ?? '').replace(MAPPED, ''));
+  return address === undefined ? undefined : `${ABSOLUTE}${hostInUrl(address)}:${raw.localPort}`;
+}
+
+function page(contentType: string, text: string): Buffer {
+  const body = Buffer.from(text);
+  const head = `HTTP/1.1 200 OK\r\nContent-Type: ${contentType}\r\nContent-Length: ${body.length}\r\nCache-Control: no-store\r\nConnection: close\r\n\r\n`;
+  return Buffer.concat([Buffer.from(head), body]);
+}
