@@ -4,10 +4,10 @@
  * Does not touch path segments: rules are written on them, so the operator must see them.
  */
 
-const REDACTED = '[redacted]';
+import { CUT, REDACTED } from '../domain/record.ts';
+
 /** Longest path in a record; a head may be 64 KiB, and one agent must not fill the log with it. */
 const MAX_PATH_CHARS = 2048;
-const CUT = '[cut]';
 
 /**
  * `/a?token=x&b=1` becomes `/a?token=[redacted]&b=[redacted]`; a parameter without `=` is all value, and so

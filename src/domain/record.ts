@@ -8,6 +8,11 @@ import type { Mode } from './verdict.ts';
 /** What the flow took: relayed unread, decrypted, forwarded as plain HTTP, relayed to a fixed address, or nothing. */
 export type Taken = 'tunnel' | 'intercept' | 'forward' | 'direct' | 'none';
 
+/** Stands in the path for the value of a query parameter, or for a parameter that has no `=`. */
+export const REDACTED = '[redacted]';
+/** Ends a path that was too long for a record. */
+export const CUT = '[cut]';
+
 export interface AuditRecord {
   /** `proxy_intercept` for what was seen inside TLS (S011-FR-019), `dns` for the DNS filter, `proxy` for all else. */
   readonly subsystem: 'proxy' | 'proxy_intercept' | 'dns';

@@ -46,6 +46,17 @@ export function references(source: string): readonly Reference[] {
   return found;
 }
 
+/** The source without its comments; string literals stay as they are. */
+export function withoutComments(source: string): string {
+  let text = '';
+  for (let i = 0; i < source.length; ) {
+    const after = Math.max(skipLiteral(source, i), i + 1);
+    if (!source.startsWith('//', i)) text += source.slice(i, after);
+    i = after;
+  }
+  return text;
+}
+
 /** A definition's name, in characters; the schema holds it to this. */
 export const MAX_NAME_CHARS = 128;
 

@@ -13,7 +13,7 @@ import { CONNECTING_TYPES } from './record-types.ts';
 import type { Rule } from './rule.ts';
 
 /** true, false, undefined for "not decided yet", or why it could not be evaluated. */
-type Outcome = boolean | undefined | CelError;
+export type Outcome = boolean | undefined | CelError;
 
 const DEFAULT_BLOCK: Block = {
   action: 'block',
@@ -146,7 +146,8 @@ export class Decider {
   }
 }
 
-function evaluate(rule: Rule, frame: Frame): Outcome {
+/** What the rule's condition comes to on these facts. Never throws. */
+export function evaluate(rule: Rule, frame: Frame): Outcome {
   frame.refill();
   try {
     const value = rule.read(frame);
@@ -163,7 +164,7 @@ function mayMatch(outcome: Outcome): boolean {
   return outcome === true || outcome === undefined;
 }
 
-function servesPort(rule: Rule, port: number): boolean {
+export function servesPort(rule: Rule, port: number): boolean {
   return rule.ports === undefined || rule.ports.has(port);
 }
 

@@ -13,6 +13,7 @@ import type {
 import type { Host } from '../domain/hostname.ts';
 import type { Allow, Decision, Enforcement, HelloDecision, Verdict } from '../domain/verdict.ts';
 import { Decider } from './decide.ts';
+import { type Asked, Explainer, type Explanation } from './explain.ts';
 import { HostIndex, type RuleFinder } from './host-index.ts';
 import { makeRule, type Rule, type RuleDraft, type RuleView } from './rule.ts';
 
@@ -44,6 +45,8 @@ export interface RuleSet {
   namedPorts(facts: Omit<NameFacts, 'recordType'>): readonly number[];
   /** May a leaf be minted for this host: some intercept rule could match it. */
   couldIntercept(host: Host): boolean;
+  /** Why: each rule that was considered, in each phase, with what its parts came to. Slow; for people who ask. */
+  explain(asked: Asked): Explanation;
 }
 
 /** The set that a policy without rules is: it blocks everything. */
@@ -56,7 +59,8 @@ export function ruleSet(
   finderOf: (rules: readonly Rule[]) => RuleFinder = (rules) => new HostIndex(rules),
 ): RuleSet {
   const rules = inOrder(drafts).map(makeRule);
-  const decider = new Decider(finderOf(rules));
+  const finder = finderOf(rules);
+  const decider = new Decider(finder);
   return {
     generation,
     rules: rules.map((rule) => rule.view),
@@ -71,6 +75,7 @@ export function ruleSet(
     decideName: (facts) => decider.name(facts),
     namedPorts: (facts) => decider.namedPorts(facts),
     couldIntercept: (host) => decider.couldIntercept(host),
+    explain: (asked) => new Explainer(rules.length, finder, decider).explain(asked),
   };
 }
 

@@ -1,6 +1,7 @@
 /**
  * One rule, ready to be decided on: its condition compiled, its verdicts made.
  */
+import type { ASTNode } from '@marcbachmann/cel-js';
 import type { Allow, Block, Enforcement, Mode } from '../domain/verdict.ts';
 import type { Condition } from './cel-check.ts';
 import type { Reader } from './cel-compile.ts';
@@ -43,6 +44,8 @@ export interface Rule {
   /** Position in the walk: priority, then file name, then place in the file. */
   readonly order: number;
   readonly read: Reader<Frame>;
+  /** For explanations; nothing is decided by it. */
+  readonly ast: ASTNode;
   readonly scope: HostScope;
   readonly ports: ReadonlySet<number> | undefined;
   /** The condition says something about the request, so it may be undecided at CONNECT. */
@@ -67,6 +70,7 @@ export function makeRule(draft: RuleDraft, order: number): Rule {
     view,
     order,
     read: condition.read,
+    ast: condition.ast,
     scope: hostScope(condition.ast),
     ports: ports === undefined ? undefined : new Set(ports),
     usesRequest: uses.some((name) => REQUEST_NAMES.has(name)),

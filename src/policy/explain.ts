@@ -1,0 +1,211 @@
+/**
+ * Why a question to the rules is answered as it is: which rules were considered in each phase, what each part of their
+ * conditions came to, and which decided. The answers are the decider's own; only the parts are evaluated again here.
+ * Facts may be left out: what hangs on one is "unknown", never guessed. Plain data in and out. Decides nothing.
+ */
+import type { AgentFacts, HeaderList, RequestFacts, Scheme } from '../domain/facts.ts';
+import { type Host, isAddress } from '../domain/hostname.ts';
+import type { Decision, Mode } from '../domain/verdict.ts';
+import { CelError } from './cel-value.ts';
+import { type Decider, evaluate, type Outcome, servesPort } from './decide.ts';
+import { type PartTrace, partsOf } from './explain-parts.ts';
+import { queryReadings } from './explain-query.ts';
+import { Frame } from './frame.ts';
+import type { RuleFinder } from './host-index.ts';
+import type { Rule } from './rule.ts';
+
+/** What to explain. undefined in a field: not known. */
+export interface Asked {
+  readonly agent: Pick<AgentFacts, 'name' | 'ip'> & Partial<Pick<AgentFacts, 'image' | 'labels'>>;
+  readonly host: Host;
+  /** Where the DNS filter is asked too: `A`, `TXT`, ... */
+  readonly recordType?: string;
+  /** Without it, only the DNS filter is asked. */
+  readonly port?: number;
+  readonly request?: AskedRequest;
+}
+
+export interface AskedRequest {
+  readonly scheme: Scheme;
+  readonly method: string;
+  /** Path and query as forwarded; `[redacted]` in it may be any value. */
+  readonly target: string;
+  readonly headers?: HeaderList;
+  readonly bodySize?: number;
+  /** null: could not be read. */
+  readonly body?: string | null;
+}
+
+export type Phase = 'dns' | 'connect' | 'request';
+
+export interface Explanation {
+  /** In their order; the last is the one that settles it. */
+  readonly phases: readonly PhaseTrace[];
+}
+
+export interface PhaseTrace {
+  readonly phase: Phase;
+  readonly verdict: 'allow' | 'block' | 'unknown';
+  /** The decider, `default`, or the rule on which it hangs. */
+  readonly rule: string;
+  /** null unless allowed. */
+  readonly mode: Mode | null;
+  /** One line; null where it is allowed. */
+  readonly reason: string | null;
+  /** Up to the decider. */
+  readonly rules: readonly RuleTrace[];
+  /** How many rules are about other hosts. */
+  readonly elsewhere: number;
+}
+
+export interface RuleTrace {
+  readonly id: string;
+  readonly file: string;
+  readonly line: number;
+  readonly action: 'allow' | 'block';
+  readonly mode: Mode | null;
+  /** skipped: it is for other ports. */
+  readonly outcome: 'true' | 'false' | 'unknown' | 'error' | 'skipped';
+  /** null unless the outcome is error. */
+  readonly error: string | null;
+  readonly decides: boolean;
+  readonly parts: readonly PartTrace[];
+}
+
+const HANGS = 'it hangs on what is not known here';
+
+export class Explainer {
+  readonly #count: number;
+  readonly #finder: RuleFinder;
+  readonly #decider: Decider;
+  readonly #frame = new Frame();
+
+  /** `count`: of all rules. */
+  constructor(count: number, finder: RuleFinder, decider: Decider) {
+    this.#count = count;
+    this.#finder = finder;
+    this.#decider = decider;
+  }
+
+  explain(asked: Asked): Explanation {
+    const phases: PhaseTrace[] = [];
+    if (asked.recordType !== undefined && !isAddress(asked.host)) phases.push(this.#name(asked, asked.recordType));
+    if (asked.port === undefined) return { phases };
+    const { request } = asked;
+    if (request?.scheme !== 'http') {
+      const connect = this.#connect(asked, asked.port);
+      phases.push(connect);
+      if (connect.verdict !== 'allow' || connect.mode !== 'intercept') return { phases };
+    }
+    if (request !== undefined) phases.push(this.#request(asked, asked.port, request));
+    return { phases };
+  }
+
+  #name(asked: Asked, recordType: string): PhaseTrace {
+    const facts = { agent: agentOf(asked), host: asked.host, recordType };
+    const verdict = this.#decider.name(facts);
+    this.#frame.setName(facts, 'https');
+    return this.#phase('dns', verdict, asked.host, (rule) => this.#trace(rule));
+  }
+
+  #connect(asked: Asked, port: number): PhaseTrace {
+    const facts = { agent: agentOf(asked), host: asked.host, port };
+    const verdict = this.#decider.connect(facts);
+    const traced = this.#phase('connect', verdict, asked.host, (rule) => {
+      if (!servesPort(rule, port)) return skipped(rule);
+      if (rule.view.mode === 'intercept') this.#frame.setLate(asked.host, facts);
+      else this.#frame.setConnect(facts);
+      return this.#trace(rule);
+    });
+    // All of a CONNECT is known but, here, the agent: the decider passes over an unknown that it never meets.
+    const hanging = traced.rules.find(({ mode, outcome }) => mode !== 'intercept' && outcome === 'unknown');
+    return hanging === undefined
+      ? traced
+      : { ...traced, verdict: 'unknown', rule: hanging.id, mode: null, reason: HANGS };
+  }
+
+  #request(asked: Asked, port: number, request: AskedRequest): PhaseTrace {
+    const conditions = this.#finder.candidates(asked.host).map((rule) => rule.ast.input);
+    const traces = queryReadings(request.target, conditions).map((target) =>
+      this.#oneRequest(asked, port, { ...request, target }),
+    );
+    return traces.reduce(inCommon);
+  }
+
+  #oneRequest(asked: Asked, port: number, request: AskedRequest): PhaseTrace {
+    // Fields that are undefined are unknown to the engine, as they are to us.
+    const facts = { ...request, agent: agentOf(asked), host: asked.host, port, body: request.body } as RequestFacts;
+    const decision = this.#decider.request(facts);
+    return this.#phase('request', decision, asked.host, (rule) => {
+      if (!servesPort(rule, port)) return skipped(rule);
+      this.#frame.setRequest(facts);
+      this.#frame.showBody(facts, rule.readsBody);
+      return this.#trace(rule);
+    });
+  }
+
+  #phase(phase: Phase, decision: Decision, host: Host, trace: (rule: Rule) => RuleTrace): PhaseTrace {
+    const candidates = this.#finder.candidates(host);
+    const decider = candidates.findIndex((rule) => rule.view.id === decision.ruleId);
+    const considered = decider === -1 ? candidates : candidates.slice(0, decider + 1);
+    return {
+      phase,
+      verdict: decision.action === 'need_body' ? 'unknown' : decision.action,
+      rule: decision.ruleId,
+      mode: decision.action === 'allow' ? decision.grant.mode : null,
+      reason: decision.action === 'need_body' ? HANGS : decision.action === 'block' ? decision.reason : null,
+      rules: considered.map((rule, i) => ({ ...trace(rule), decides: i === decider })),
+      elsewhere: this.#count - candidates.length,
+    };
+  }
+
+  #trace(rule: Rule): RuleTrace {
+    const outcome = evaluate(rule, this.#frame);
+    return {
+      ...skipped(rule),
+      outcome: outcomeName(outcome),
+      error: outcome instanceof CelError ? outcome.message : null,
+      parts: partsOf(rule.ast, this.#frame),
+    };
+  }
+}
+
+function agentOf({ agent }: Asked): AgentFacts {
+  return agent as AgentFacts;
+}
+
+function skipped({ view }: Rule): RuleTrace {
+  const { id, file, line, action, mode } = view;
+  return { id, file, line, action, mode, outcome: 'skipped', error: null, decides: false, parts: [] };
+}
+
+function outcomeName(outcome: Outcome): RuleTrace['outcome'] {
+  if (outcome === undefined) return 'unknown';
+  if (outcome instanceof CelError) return 'error';
+  return outcome ? 'true' : 'false';
+}
+
+/** What holds under either reading of the query; the rest is unknown. */
+function inCommon(a: PhaseTrace, b: PhaseTrace): PhaseTrace {
+  const [long, short] = a.rules.length >= b.rules.length ? [a.rules, b.rules] : [b.rules, a.rules];
+  const rules = long.map((rule, i) => sameRule(rule, short[i]));
+  if (a.verdict === b.verdict && a.rule === b.rule) return { ...a, rules };
+  const hanging = rules.find(({ outcome }) => outcome === 'unknown')?.id ?? a.rule;
+  return {
+    ...{ phase: a.phase, verdict: 'unknown', rule: hanging, mode: null, reason: HANGS, elsewhere: a.elsewhere },
+    rules: rules.map((rule) => ({ ...rule, decides: false })),
+  };
+}
+
+function sameRule(a: RuleTrace, b: RuleTrace | undefined): RuleTrace {
+  if (b === undefined) return a;
+  const parts = a.parts.map((part, i) => samePart(part, b.parts[i] as PartTrace));
+  return a.outcome === b.outcome ? { ...a, parts } : { ...a, outcome: 'unknown', error: null, parts };
+}
+
+function samePart(a: PartTrace, b: PartTrace): PartTrace {
+  const operands = a.operands.map((operand, i) =>
+    operand.value === b.operands[i]?.value ? operand : { ...operand, value: 'unknown' },
+  );
+  return a.value === b.value ? { ...a, operands } : { ...a, value: 'unknown', operands };
+}
