@@ -5,9 +5,11 @@ import type { RecordFeed } from '../audit/record-feed.ts';
 import type {
   AgentEntry,
   CaAnswer,
+  CheckAnswer,
   GrantsAnswer,
   HealthAnswer,
   ProblemView,
+  ReadyAnswer,
   ReloadAnswer,
   RulesAnswer,
   StatusAnswer,
@@ -19,9 +21,12 @@ export type ReloadResult =
 
 export interface AdminBackend {
   health(): HealthAnswer;
+  ready(): ReadyAnswer;
   status(): Promise<StatusAnswer>;
   rules(): RulesAnswer;
   reload(): Promise<ReloadResult>;
+  /** `text`: of one rule file. */
+  check(text: string): CheckAnswer;
   grants(): Promise<GrantsAnswer>;
   readonly agents: {
     readonly entries: readonly AgentEntry[];
@@ -32,5 +37,7 @@ export interface AdminBackend {
   ca(): Promise<CaAnswer>;
   /** The CA certificate; undefined without a CA. */
   caPem(): string | undefined;
+  /** In Prometheus' text format. */
+  metrics(): Promise<string>;
   readonly records: Pick<RecordFeed, 'recent' | 'follow'>;
 }

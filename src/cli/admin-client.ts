@@ -56,6 +56,7 @@ async function send(dispatcher: Agent, socketPath: string, asked: Asked): Promis
     method: asked.method,
     signal: asked.signal,
     body: asked.body,
+    headers: asked.body === null ? {} : { 'content-type': 'application/json' },
     dispatcher,
   }).catch((error: unknown) => {
     throw unreachable(socketPath, error);

@@ -3,8 +3,17 @@
  */
 import type { AdminBackend, ReloadResult } from '../admin/backend.ts';
 import type { RecordFeed } from '../audit/record-feed.ts';
-import type { CaAnswer, DaemonState, GrantsAnswer, RuleSummary, StatusAnswer } from '../domain/admin-api.ts';
+import type {
+  CaAnswer,
+  CheckAnswer,
+  DaemonState,
+  GrantsAnswer,
+  NotReady,
+  RuleSummary,
+  StatusAnswer,
+} from '../domain/admin-api.ts';
 import { hostInUrl } from '../domain/hostname.ts';
+import { loadRules } from '../policy/load.ts';
 import type { RuleView } from '../policy/rule.ts';
 import type { AgentsNetwork } from './agents-network.ts';
 import type { DaemonOptions } from './options.ts';
@@ -14,6 +23,8 @@ import type { WorkerPool } from './worker-pool.ts';
 
 /** S011: INTERCEPT_LEAF_CACHE_MAX. */
 const LEAF_CACHE_MAX = 1024;
+/** What problems say for the name of a file that was only sent. */
+const POSTED = 'posted.yaml';
 
 export interface DaemonParts {
   readonly version: string;
@@ -30,21 +41,28 @@ export interface DaemonParts {
   /** 0 before the first worker listens. */
   port(): number;
   state(): DaemonState;
+  waitingFor(): readonly NotReady[];
 }
 
 export function adminBackend(parts: DaemonParts): AdminBackend {
   return {
     health: () => ({ state: parts.state() }),
+    ready: () => {
+      const waiting_for = parts.waitingFor();
+      return { ready: waiting_for.length === 0, waiting_for };
+    },
     status: () => statusOf(parts),
     rules: () => {
       const inForce = parts.keeper()?.inForce;
       return { generation: inForce?.payload.generation ?? 0, rules: inForce?.rules.rules.map(summaryOf) ?? [] };
     },
     reload: () => reload(parts.keeper()),
+    check: (text) => check(parts, text),
     grants: () => grantsOf(parts.network()),
     agents: parts.agents,
     ca: () => caOf(parts.signer()),
     caPem: () => parts.signer()?.ca?.certPem,
+    metrics: async () => '',
     records: parts.feed,
   };
 }
@@ -81,6 +99,15 @@ async function reload(keeper: RulesKeeper | undefined): Promise<ReloadResult> {
   }
   const { payload, rules, warnings } = outcome.inForce;
   return { ok: true, answer: { generation: payload.generation, rules: rules.rules.length, warnings } };
+}
+
+function check(parts: DaemonParts, text: string): CheckAnswer {
+  const anchors = parts.keeper()?.inForce?.payload.anchors ?? new Map<string, string>();
+  const context = { caLoaded: parts.options.ca !== undefined, generation: 0, anchors };
+  const loaded = loadRules([{ file: POSTED, text }], context);
+  return loaded.ok
+    ? { ok: true, rules: loaded.rules.rules.length, problems: loaded.warnings }
+    : { ok: false, rules: 0, problems: loaded.problems };
 }
 
 async function grantsOf(network: AgentsNetwork | undefined): Promise<GrantsAnswer> {

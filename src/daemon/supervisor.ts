@@ -13,7 +13,7 @@ import type { AdminServer } from '../admin/server.ts';
 import { LineWriter } from '../audit/line-writer.ts';
 import type { Log } from '../audit/log.ts';
 import { RecordFeed } from '../audit/record-feed.ts';
-import type { DaemonState } from '../domain/admin-api.ts';
+import type { DaemonState, NotReady } from '../domain/admin-api.ts';
 import { hostInUrl } from '../domain/hostname.ts';
 import type { AuditRecord } from '../domain/record.ts';
 import { formatProblem } from '../policy/problem.ts';
@@ -115,6 +115,17 @@ export class Supervisor {
     if (this.#phase !== 'serving') return this.#phase;
     if (this.#network?.lockState === 'broken') return 'unlocked';
     return this.#pool.allListening && !this.#outputFails ? 'ready' : 'degraded';
+  }
+
+  /** Why a flow that starts now would not be served; empty where it would. */
+  get waitingFor(): readonly NotReady[] {
+    const found: (NotReady | false)[] = [
+      this.#phase !== 'serving' && this.#phase,
+      this.#network?.lockState === 'broken' && 'unlocked',
+      !this.#pool.anyListening && 'no_worker',
+      this.#outputFails && 'audit_blocked',
+    ];
+    return found.filter((each) => each !== false);
   }
 
   async #start(): Promise<void> {
@@ -266,6 +277,7 @@ export class Supervisor {
       network: () => this.#network,
       port: () => this.#port,
       state: () => this.state,
+      waitingFor: () => this.waitingFor,
     });
   }
 }

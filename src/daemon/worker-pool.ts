@@ -104,6 +104,10 @@ export class WorkerPool {
     return this.#slots.every(({ listening }) => listening);
   }
 
+  get anyListening(): boolean {
+    return this.#slots.some(({ listening }) => listening);
+  }
+
   /** Gives the set to each worker; resolves when each that lives has it. Those that start later start with it. */
   async takeRules(rules: RulesPayload): Promise<void> {
     this.#rules = rules;

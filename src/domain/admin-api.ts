@@ -3,21 +3,28 @@
  * Errors are application/problem+json (RFC 9457). Nothing here ever carries a key, a header or a body.
  */
 
+import type { AuditRecord } from './record.ts';
 import type { Mode } from './verdict.ts';
 
 /** Where the admin socket is unless --admin-socket / OUTCALL_ADMIN_SOCKET says otherwise. */
 export const DEFAULT_ADMIN_SOCKET = '/run/outcall/admin.sock';
 
 export const ADMIN_PATHS = {
+  openapi: '/v1/openapi.json',
   health: '/v1/health',
+  ready: '/v1/ready',
   status: '/v1/status',
   rules: '/v1/rules',
   reload: '/v1/rules/reload',
+  check: '/v1/rules/check',
   grants: '/v1/grants',
   agents: '/v1/agents',
   ca: '/v1/ca',
   caBundle: '/v1/ca/bundle',
+  flows: '/v1/flows',
+  flowsLive: '/v1/flows/live',
   records: '/v1/records',
+  metrics: '/v1/metrics',
 } as const;
 
 /**
@@ -26,9 +33,22 @@ export const ADMIN_PATHS = {
  */
 export type DaemonState = 'starting' | 'ready' | 'degraded' | 'unlocked' | 'draining';
 
-/** GET /v1/health: 200 when ready or degraded (some worker is being replaced), else 503. */
+/** GET /v1/health: 200 when ready or degraded (some worker is being replaced), else 503: somebody should look at it. */
 export interface HealthAnswer {
   readonly state: DaemonState;
+}
+
+/** Why new flows are not served at this moment. */
+export type NotReady = 'starting' | 'draining' | 'unlocked' | 'no_worker' | 'audit_blocked';
+
+/**
+ * GET /v1/ready: 200 when a flow that starts now would be served, else 503. Health asks whether to look after the daemon,
+ * this whether to send it traffic: without a worker for a second it is degraded, and not ready.
+ */
+export interface ReadyAnswer {
+  readonly ready: boolean;
+  /** Empty when ready. */
+  readonly waiting_for: readonly NotReady[];
 }
 
 export interface WorkerStatus {
@@ -99,6 +119,14 @@ export interface ReloadAnswer {
   readonly warnings: readonly ProblemView[];
 }
 
+/** POST /v1/rules/check, with the text of one rule file: what the daemon would say to it. Changes nothing. */
+export interface CheckAnswer {
+  readonly ok: boolean;
+  /** 0 where there are errors. */
+  readonly rules: number;
+  readonly problems: readonly ProblemView[];
+}
+
 /** One port of one name that agents reach beside 80 and 443. */
 export interface GrantSummary {
   readonly host: string;
@@ -147,6 +175,11 @@ export interface CaAnswer {
   readonly not_after: string | null;
   readonly leaf_cache_size: number | null;
   readonly leaf_cache_max: number;
+}
+
+/** GET /v1/flows: the last records, oldest first. `live` gives the same as server-sent events named `flow`. */
+export interface FlowsAnswer {
+  readonly flows: readonly AuditRecord[];
 }
 
 /** RFC 9457. */

@@ -62,10 +62,10 @@ describe('/v1/agents', () => {
       'too many labels',
       JSON.stringify({ agents: [{ ...ENTRY, labels: Object.fromEntries([...Array(200)].map((_, i) => [i, ''])) }] }),
     ],
-    ['a body beyond all measure', JSON.stringify({ agents: [], more: 'x'.repeat(2_000_000) })],
-  ])('refuses %s as a whole, also beside a good one, and knows nobody by it', async (_what, body) => {
+    ['a body beyond all measure', JSON.stringify({ agents: [], more: 'x'.repeat(2_000_000) }), 413],
+  ])('refuses %s as a whole, also beside a good one, and knows nobody by it', async (_what, body, status = 400) => {
     await withAgents(async (ask) => {
-      expect((await ask('POST', '/v1/agents', body)).status).toBe(400);
+      expect((await ask('POST', '/v1/agents', body)).status).toBe(status);
       expect((await ask('GET', '/v1/agents')).value).toEqual({ agents: [] });
       expect((await ask('POST', '/v1/agents', JSON.stringify({ agents: [ENTRY] }))).status).toBe(200);
     });

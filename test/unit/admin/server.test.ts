@@ -18,6 +18,9 @@ function fake(fields: Partial<AdminBackend> = {}): Fake {
   const followers = new Set<Follower>();
   const backend: AdminBackend = {
     health: () => ({ state: 'ready' }),
+    ready: () => ({ ready: true, waiting_for: [] }),
+    check: () => ({ ok: true, rules: 1, problems: [] }),
+    metrics: async () => '# EOF\n',
     status: async () => ({ pid: 7 }) as StatusAnswer,
     rules: () => ({ generation: 3, rules: [] }),
     reload: async () => ({ ok: true, answer: { generation: 4, rules: 1, warnings: [] } }),
@@ -32,7 +35,7 @@ function fake(fields: Partial<AdminBackend> = {}): Fake {
         Buffer.from(
           '{"n":1}\n{"n":2}\n'
             .split(/(?<=\n)/)
-            .slice(-count || 2)
+            .slice(-count)
             .join(''),
         ),
       follow: (follower) => {
@@ -81,7 +84,7 @@ describe('the admin API', () => {
     await withServer(fake().backend, async (socket) => {
       expect(await ask(socket, 'GET', '/v1/health')).toMatchObject({ status: 200, text: '{"state":"ready"}\n' });
       expect(JSON.parse((await ask(socket, 'GET', '/v1/status')).text)).toEqual({ pid: 7 });
-      expect(JSON.parse((await ask(socket, 'GET', '/v1/rules?x=1')).text)).toEqual({ generation: 3, rules: [] });
+      expect(JSON.parse((await ask(socket, 'GET', '/v1/rules')).text)).toEqual({ generation: 3, rules: [] });
       expect(JSON.parse((await ask(socket, 'GET', '/v1/grants')).text)).toEqual({ grants: [] });
       expect(JSON.parse((await ask(socket, 'POST', '/v1/rules/reload')).text)).toMatchObject({ generation: 4 });
       const bundle = await ask(socket, 'GET', '/v1/ca/bundle');
