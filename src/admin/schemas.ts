@@ -82,6 +82,7 @@ const STATUS = objectOf<StatusAnswer>({
   open_flows: COUNT,
   ca_loaded: BOOLEAN,
   lock: oneOf('off', 'intact', 'broken'),
+  isolated: nullable(objectOf<NonNullable<StatusAnswer['isolated']>>({ range: TEXT, served: listOf(TEXT) })),
   audit_blocked: BOOLEAN,
 });
 

@@ -87,6 +87,8 @@ async function statusOf(parts: DaemonParts): Promise<StatusAnswer> {
     open_flows: workers.reduce((sum, { open_flows }) => sum + (open_flows ?? 0), 0),
     ca_loaded: options.ca !== undefined,
     lock: parts.network()?.lockState ?? 'off',
+    isolated:
+      options.isolated === undefined ? null : { range: options.isolated, served: parts.network()?.isolated ?? [] },
     audit_blocked: pool.auditBlocked,
   };
 }

@@ -4,6 +4,7 @@
  */
 import { hostInUrl } from '../domain/hostname.ts';
 import { Ipv4Range, parseIpv4 } from '../domain/ipv4-range.ts';
+import { isolatedNetwork, SLICE_PREFIX } from '../domain/isolated-network.ts';
 import type { HostAndPort } from './option-checks.ts';
 import type { OptionName } from './option-table.ts';
 import type { DaemonOptions } from './options.ts';
@@ -20,6 +21,8 @@ interface Need {
 
 const SUBNET = '--agents-subnet 10.203.0.0/16';
 const POOL = '--pool 10.203.128.0/17';
+const ISOLATED = '10.204.0.0/14';
+const ANY_ADDRESS = '0.0.0.0';
 
 const NEEDS: readonly Need[] = [
   { of: 'lock', flag: '--lock', needs: 'agentsSubnet', why: 'there is no network to lock', write: SUBNET },
@@ -32,6 +35,13 @@ const NEEDS: readonly Need[] = [
     write: '--worker-user 10021:10021',
   },
   { of: 'pool', flag: '--pool', needs: 'agentsSubnet', why: 'it is a part of another range', write: SUBNET },
+  {
+    of: 'isolated',
+    flag: '--isolated',
+    needs: 'lock',
+    why: 'such a network is taken up by locking it',
+    write: '--lock',
+  },
   { of: 'dnsListen', flag: '--dns-listen', needs: 'pool', why: 'names are answered with addresses of it', write: POOL },
   {
     of: 'transparentFd',
@@ -50,6 +60,7 @@ export function lockProblems(options: LockOptionValues, given: ReadonlySet<Optio
     ...lacking.map(({ flag, why, write }) => `${flag}: ${why}; write ${write} as well`),
     ...lockedProblems(options, given),
     ...poolProblems(options),
+    ...isolatedProblems(options),
     ...userProblems(options),
   ];
 }
@@ -81,6 +92,29 @@ function poolProblems({ agentsSubnet, pool, dnsListen, listen }: LockOptionValue
         `--pool: ${names.cidr} holds ${hostInUrl(address.host)} of ${flag}; write a range without the appliance`,
       );
     }
+  }
+  return found;
+}
+
+function isolatedProblems({ isolated, agentsSubnet, listen, dnsListen }: LockOptionValues): readonly string[] {
+  const range = rangeOf(isolated);
+  if (range === undefined) return [];
+  const subnet = rangeOf(agentsSubnet);
+  const found: string[] = [];
+  if (subnet?.overlaps(range) === true) {
+    found.push(`--isolated: ${range.cidr} and --agents-subnet ${subnet.cidr} overlap; write another range`);
+  }
+  if (isolatedNetwork(Ipv4Range.around(range.first, Math.max(range.prefix, SLICE_PREFIX))) === undefined) {
+    found.push(`--isolated: ${range.cidr} is too narrow for a network; write ${ISOLATED}`);
+  }
+  for (const [flag, address] of [
+    ['--listen', listen],
+    ['--dns-listen', dnsListen],
+  ] as const) {
+    if (address?.host !== ANY_ADDRESS) continue;
+    found.push(
+      `${flag}: with --isolated each network has a listener of its own; write the address on the agents’ network`,
+    );
   }
   return found;
 }

@@ -42,6 +42,8 @@ export type ToWorker =
   | { readonly type: 'worker_status' }
   /** All that is known of agents now. */
   | { readonly type: 'agents'; readonly agents: readonly AgentEntry[] }
+  /** All addresses beside that of the options where the proxy listens now. */
+  | { readonly type: 'listen_at'; readonly addresses: readonly Host[] }
   /** To `which_name`; undefined where the address stands for none. */
   | { readonly type: 'name_of'; readonly address: string; readonly host: Host | undefined }
   /** The address stands for another name from now on, or for none. */

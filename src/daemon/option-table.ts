@@ -194,6 +194,13 @@ export const OPTION_TABLE = {
     fallback: undefined,
     check: checkRange('10.203.128.0/17'),
   },
+  isolated: {
+    flag: '--isolated',
+    placeholder: 'CIDR',
+    help: 'where the networks of one agent are (outcall attach --isolate); they are taken up as they are connected',
+    fallback: undefined,
+    check: checkRange('10.204.0.0/14'),
+  },
   dnsListen: {
     flag: '--dns-listen',
     placeholder: 'HOST:PORT',

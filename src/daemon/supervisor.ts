@@ -159,6 +159,7 @@ export class Supervisor {
       audit: this.#ownRecords(),
       rules: () => this.#keeper?.inForce?.rules ?? emptyRuleSet,
       onNameChanged: (address) => this.#pool.tellAll({ type: 'name_changed', address }),
+      onAddresses: (addresses) => this.#pool.tellAll({ type: 'listen_at', addresses }),
     });
     await this.#network.lock();
   }
@@ -224,6 +225,7 @@ export class Supervisor {
   /** What a worker must know beside settings and rules. */
   #brief(tell: (message: ToWorker) => void): void {
     tell({ type: 'agents', agents: this.#agents.entries });
+    tell({ type: 'listen_at', addresses: this.#network?.isolatedAddresses ?? [] });
     if (this.#outputFails) tell({ type: 'audit_hold', held: true });
   }
 

@@ -20,6 +20,7 @@ import { interfaceAddresses } from '../upstream/own-addresses.ts';
 import { Upstream } from '../upstream/upstream.ts';
 import { AgentDirectory } from './agents.ts';
 import { ipcPort } from './ipc-port.ts';
+import { IsolatedDoors } from './isolated-doors.ts';
 import { type FromWorker, type RulesPayload, type ToWorker, TRANSPARENT_FD, type WorkerStart } from './messages.ts';
 import type { DaemonOptions } from './options.ts';
 import { PoolClient } from './pool-client.ts';
@@ -57,6 +58,8 @@ class Worker {
   readonly #names = new PoolClient((address) => tell({ type: 'which_name', address }), systemClock);
   /** The transparent door; undefined where there is none. */
   readonly #transparent: net.Server | undefined;
+  /** The same proxy on networks of one agent. */
+  readonly #doors: IsolatedDoors;
   #rules: RuleSet;
 
   static async start(start: WorkerStart): Promise<Worker> {
@@ -86,6 +89,8 @@ class Worker {
       log: this.#log,
     });
     this.#listener = net.createServer({ allowHalfOpen: true }, (socket) => this.#server.accept(socket));
+    const open = { port: start.port, reusePort: true, backlog: LISTEN_BACKLOG };
+    this.#doors = new IsolatedDoors(open, (socket) => this.#server.accept(socket), this.#log);
     if (options.transparentFd !== undefined) {
       const accept = (socket: net.Socket) => this.#server.acceptTransparent(socket, this.#names);
       this.#transparent = net.createServer({ allowHalfOpen: true }, accept);
@@ -107,6 +112,9 @@ class Worker {
         break;
       case 'agents':
         this.#agents.replace(message.agents);
+        break;
+      case 'listen_at':
+        this.#doors.listenAt(message.addresses);
         break;
       case 'name_of':
         this.#names.answered(message.address, message.host);
@@ -146,6 +154,7 @@ class Worker {
   /** A second call with a shorter grace ends the first. */
   async #drain(graceMs: number): Promise<void> {
     for (const listener of [this.#listener, this.#transparent]) if (listener?.listening === true) listener.close();
+    this.#doors.listenAt([]);
     await this.#server.drain(graceMs);
     this.#upstream.close();
     await this.#audit.flush();
@@ -181,7 +190,7 @@ function upstreamOf({ options, upstreamCaPem }: WorkerStart): Upstream {
     upstreamCaPem,
     allowPrivate: checkedSet(options.allowPrivate),
     ownAddresses: interfaceAddresses(systemClock),
-    neverDial: checkedSet(options.agentsSubnet === undefined ? [] : [options.agentsSubnet]),
+    neverDial: checkedSet([options.agentsSubnet, options.isolated].filter((range) => range !== undefined)),
     connectTimeoutMs: options.connectTimeoutSecs * 1000,
     idleTimeoutMs: UPSTREAM_IDLE_MS,
     maxIdlePerOrigin: MAX_IDLE_PER_ORIGIN,

@@ -21,6 +21,8 @@ const MAX_PREFIX = 28;
 export interface SyntheticPoolOptions {
   /** IPv4, as `10.203.128.0/17`; its first and last address are never given. */
   readonly cidr: string;
+  /** The part of it that one agent may hold in names of the last hour; without it, a quarter. */
+  readonly agentShare?: number;
   /** Addresses inside that are somebody's. */
   readonly reserved?: readonly string[];
   readonly clock: Clock;
@@ -43,6 +45,7 @@ export class SyntheticPool {
   readonly #clock: Clock;
   readonly #onReassign: SyntheticPoolOptions['onReassign'];
   readonly #reserved: ReadonlySet<number>;
+  readonly #mostHeld: number;
   readonly #byIndex = new Map<number, Entry>();
   /** Used within the hour, and not: each in the order of use. */
   readonly #active = new Map<Host, Entry>();
@@ -52,10 +55,11 @@ export class SyntheticPool {
   #cursor = 1;
 
   /** Throws RangeError where `cidr` is no IPv4 range of a prefix from 8 to 28. */
-  constructor({ cidr, reserved = [], clock, onReassign }: SyntheticPoolOptions) {
+  constructor({ cidr, reserved = [], agentShare = AGENT_SHARE, clock, onReassign }: SyntheticPoolOptions) {
     const { base, count } = readRange(cidr);
     this.#base = base;
     this.#count = count;
+    this.#mostHeld = Math.ceil(count * agentShare);
     this.#clock = clock;
     this.#onReassign = onReassign;
     const taken = reserved.map((address) => this.#indexOf(address)).filter((index) => index !== -1);
@@ -71,7 +75,7 @@ export class SyntheticPool {
     const known = this.#active.get(host);
     if (known !== undefined) return this.#touch(known, now).address;
     this.#rest(now);
-    if ((this.#held.get(agentIp) ?? 0) >= Math.ceil(this.#count * AGENT_SHARE)) return undefined;
+    if ((this.#held.get(agentIp) ?? 0) >= this.#mostHeld) return undefined;
     const rested = this.#resting.get(host);
     if (rested !== undefined) return this.#wake(rested, agentIp, now).address;
     const index = this.#freeIndex(host) ?? this.#takeBack();
@@ -101,6 +105,13 @@ export class SyntheticPool {
   /** How many names have an address now. */
   get size(): number {
     return this.#byIndex.size;
+  }
+
+  /** Every address stands for nothing from now on, and `onReassign` is told of each. */
+  clear(): void {
+    for (const { address, host } of this.#byIndex.values()) this.#onReassign?.(address, host);
+    for (const each of [this.#byIndex, this.#active, this.#resting, this.#held]) each.clear();
+    this.#cursor = 1;
   }
 
   #indexOf(address: string): number {

@@ -80,6 +80,8 @@ export interface StatusAnswer {
   readonly ca_loaded: boolean;
   /** `off` without --lock; `broken` until a look at the kernel finds it right again. */
   readonly lock: 'off' | 'intact' | 'broken';
+  /** --isolated, and the networks in it that are served now, as CIDR; null without the option. */
+  readonly isolated: { readonly range: string; readonly served: readonly string[] } | null;
   readonly audit_blocked: boolean;
 }
 

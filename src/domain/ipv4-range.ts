@@ -34,6 +34,12 @@ export class Ipv4Range {
     return first % 2 ** (BITS - prefix) === 0 ? new Ipv4Range(first, prefix) : undefined;
   }
 
+  /** The range of that many bits which holds the address, as an interface tells its network. */
+  static around(address: Ipv4, prefix: number): Ipv4Range {
+    const size = 2 ** (BITS - prefix);
+    return new Ipv4Range(address - (address % size), prefix);
+  }
+
   private constructor(first: Ipv4, prefix: number) {
     this.first = first;
     this.prefix = prefix;
@@ -50,6 +56,15 @@ export class Ipv4Range {
   /** True where every address of `other` is in this range. */
   covers(other: Ipv4Range): boolean {
     return this.contains(other.first) && this.contains(other.last);
+  }
+
+  overlaps(other: Ipv4Range): boolean {
+    return this.first <= other.last && other.first <= this.last;
+  }
+
+  /** Undefined of a single address. */
+  get upperHalf(): Ipv4Range | undefined {
+    return this.prefix === BITS ? undefined : Ipv4Range.around(this.last, this.prefix + 1);
   }
 
   get cidr(): string {

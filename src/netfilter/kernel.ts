@@ -21,8 +21,10 @@ export interface Kernel {
   listTable(): Promise<unknown>;
   /** Makes every address of the pool one of this namespace, so that it answers for them. */
   routePool(pool: Ipv4Range): Promise<void>;
-  /** False where that route is gone. */
-  hasPoolRoute(pool: Ipv4Range): Promise<boolean>;
+  /** Takes that back; nothing happens where it is gone already. */
+  unroutePool(pool: Ipv4Range): Promise<void>;
+  /** Ranges whose addresses are all of this namespace, as CIDR. */
+  localRoutes(): Promise<readonly string[]>;
 }
 
 /** The network namespace that this process is in. */
@@ -42,10 +44,13 @@ export function namespaceKernel(): Kernel {
     routePool: async (pool) => {
       expectSuccess('ip', await ip(['-4', 'route', 'replace', 'local', pool.cidr, 'dev', 'lo']));
     },
-    hasPoolRoute: async (pool) => {
-      const args = ['-4', '-j', 'route', 'show', 'table', 'local', 'type', 'local', 'dev', 'lo', 'exact', pool.cidr];
+    unroutePool: async (pool) => {
+      await ip(['-4', 'route', 'del', 'local', pool.cidr, 'dev', 'lo']);
+    },
+    localRoutes: async () => {
+      const args = ['-4', '-j', 'route', 'show', 'table', 'local', 'type', 'local', 'dev', 'lo'];
       const routes = parseJson('ip', expectSuccess('ip', await ip(args)));
-      return Array.isArray(routes) && routes.length > 0;
+      return Array.isArray(routes) ? (routes as readonly { dst: string }[]).map(({ dst }) => dst) : [];
     },
   };
 }

@@ -1,12 +1,14 @@
 /**
  * The network lock as nft text, from typed values alone: numbers are written by us, and the one string, the name of an
  * interface, is checked again here (threats row 32). Runs nothing.
- *   prerouting  which connections of agents are handed to the transparent door
- *   input       what reaches this namespace: DNS, the proxy and the pool from agents; answers from elsewhere
+ *   prerouting  which connections of agents are handed to the transparent door; what is for nobody here ends
+ *   input       what reaches this namespace: DNS, the proxy and the pool from agents; answers from outside
  *   forward     nothing
- *   output      nothing new towards the agents' network (threats 23, 25); no IPv6 (threat 21)
+ *   output      nothing new towards agents (threats 23, 25); no IPv6 (threat 21)
+ * Interfaces are named, so one that is plugged in later is closed both ways until it is in the plan.
  */
 import { formatIpv4, type Ipv4, type Ipv4Range } from '../domain/ipv4-range.ts';
+import type { PluggedNetwork } from './plan.ts';
 
 /** Of the kernel; every other table is somebody else's (Docker's own DNS lives in one) and never touched. */
 export const TABLE = 'outcall';
@@ -34,11 +36,11 @@ export interface TransparentDoor {
 }
 
 export interface LockPlan {
-  /** The interface on the agents' network, and our address there. */
-  readonly agentsInterface: string;
-  readonly ownAddress: Ipv4;
-  readonly agentsSubnet: Ipv4Range;
-  readonly pool: Ipv4Range;
+  readonly networks: readonly PluggedNetwork[];
+  /** Interfaces that lead elsewhere. */
+  readonly outside: readonly string[];
+  /** Every address that is an agent's or stands for a name, plugged in or not. */
+  readonly agentsRanges: readonly Ipv4Range[];
   readonly proxyPort: number;
   /** Undefined where agents are given no DNS, or no transparent door. */
   readonly dnsPort: number | undefined;
@@ -108,24 +110,28 @@ export function chainLine(name: string, { hook, priority, policy }: Readonly<Rec
 }
 
 function lockChains(plan: LockPlan): readonly Chain[] {
-  const agents = interfaceName(plan.agentsInterface);
+  const { networks } = plan;
   return [
     {
       name: 'prerouting',
       hook: { hook: 'prerouting', priority: MANGLE, policy: 'accept' },
-      rules: [`iifname != "${agents}" accept`, ...spoofRules(plan), ...doorRules(plan)],
+      rules: networks.map((network, i) => `iifname "${interfaceName(network.interface)}" jump door${i}`),
     },
+    ...networks.map((network, i) => ({
+      name: `door${i}`,
+      rules: [...strayRules(network), ...doorRules(plan, network)],
+    })),
     {
       name: 'input',
       hook: { hook: 'input', priority: FILTER, policy: 'drop' },
       rules: [
         'iifname "lo" accept',
         'meta nfproto ipv6 drop',
-        `iifname "${agents}" jump agents`,
-        'ct state established,related accept',
+        ...plan.outside.map((name) => `iifname "${interfaceName(name)}" ct state established,related accept`),
+        ...networks.map((network, i) => `iifname "${interfaceName(network.interface)}" jump agents${i}`),
       ],
     },
-    { name: 'agents', rules: agentsRules(plan) },
+    ...networks.map((network, i) => ({ name: `agents${i}`, rules: agentsRules(plan, network) })),
     { name: 'forward', hook: { hook: 'forward', priority: FILTER, policy: 'drop' }, rules: [] },
     {
       name: 'output',
@@ -133,39 +139,43 @@ function lockChains(plan: LockPlan): readonly Chain[] {
       rules: [
         'oifname "lo" accept',
         'meta nfproto ipv6 drop',
-        `oifname != "${agents}" ip daddr != ${plan.agentsSubnet.cidr} accept`,
-        `oifname "${agents}" ct state established,related accept`,
+        ...networks.map((network) => `oifname "${network.interface}" ct state established,related accept`),
+        ...plan.agentsRanges.map((range) => `ip daddr ${range.cidr} drop`),
+        ...plan.outside.map((name) => `oifname "${name}" accept`),
       ],
     },
   ];
 }
 
-/** An agent has an address of the agents' network that is not ours and not a name's (threat 22). */
-function spoofRules({ agentsSubnet, pool, ownAddress }: LockPlan): readonly string[] {
-  return [
-    `ip saddr != ${agentsSubnet.cidr} drop`,
-    `ip saddr ${pool.cidr} drop`,
-    `ip saddr ${formatIpv4(ownAddress)} drop`,
-  ];
+/** An agent has an address of its network that is not ours and not a name's (threat 22), and speaks to us or to names. */
+function strayRules({ agent, subnet, pool, ownAddress }: PluggedNetwork): readonly string[] {
+  const own = formatIpv4(ownAddress);
+  const forged =
+    agent === undefined
+      ? [`ip saddr != ${subnet.cidr} drop`, `ip saddr ${pool.cidr} drop`, `ip saddr ${own} drop`]
+      : [`ip saddr != ${formatIpv4(agent)} drop`];
+  // Before routing, which would answer some of it by ICMP to whom the source names.
+  return [...forged, `ip daddr != ${own} ip daddr != ${pool.cidr} drop`];
 }
 
 /** A connection that was opened is found by its own socket, so a grant that ends cuts none off. */
-function doorRules({ transparent, pool }: LockPlan): readonly string[] {
+function doorRules({ transparent }: LockPlan, { pool }: PluggedNetwork): readonly string[] {
   if (transparent === undefined) return [];
   const door = `tproxy ip to ${formatIpv4(transparent.address)}:${portNumber(transparent.port)} accept`;
+  const renew = `update @direct { ip daddr . tcp dport timeout ${GRANT_SECONDS}s }`;
   return [
     `ip daddr ${pool.cidr} tcp dport ${portSet(WEB_PORTS)} ${door}`,
-    `ip daddr . tcp dport @direct update @direct { ip daddr . tcp dport timeout ${GRANT_SECONDS}s } ${door}`,
+    `ip daddr ${pool.cidr} ip daddr . tcp dport @direct ${renew} ${door}`,
   ];
 }
 
-function agentsRules(plan: LockPlan): readonly string[] {
-  const { pool, dnsPort, transparent, proxyPort } = plan;
-  const own = formatIpv4(plan.ownAddress);
+function agentsRules(plan: LockPlan, { pool, ownAddress }: PluggedNetwork): readonly string[] {
+  const { dnsPort, transparent, proxyPort } = plan;
+  const own = formatIpv4(ownAddress);
   const tcpPorts = dnsPort === undefined ? [proxyPort] : [dnsPort, proxyPort];
   const door = [
     `ip daddr ${pool.cidr} tcp dport ${portSet(WEB_PORTS)} accept`,
-    'ip daddr . tcp dport @direct accept',
+    `ip daddr ${pool.cidr} ip daddr . tcp dport @direct accept`,
     `ip daddr ${pool.cidr} meta l4proto tcp ct state established accept`,
   ];
   return [

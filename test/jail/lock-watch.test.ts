@@ -60,7 +60,7 @@ describe.skipIf(lacking !== undefined)('the watch over the lock', () => {
       'chain inet outcall forward { policy accept; }',
       'missing: chain forward: filter forward 0 policy drop',
     ],
-    ['rules that were taken away', 'flush chain inet outcall agents', 'missing: agents: drop'],
+    ['rules that were taken away', 'flush chain inet outcall agents0', 'missing: agents0: drop'],
     [
       'a grant that nobody gave',
       `add element inet outcall direct { 10.203.128.9 . 22 }`,

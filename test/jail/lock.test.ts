@@ -197,6 +197,9 @@ describe.skipIf(lacking !== undefined)(
     it('lets no raw packet through: ICMP, SCTP, forged sources, forwarded to other agents or outside', async () => {
       jail.network.run('agent', 'python3', RAW_SENDER, APPLIANCE, ZONE['web.test'], METADATA, MATE, UPLINK, INET);
       expect(await strangePackets()).toEqual([]);
+      expect(jail.network.packetsAt('mate')).toEqual([]);
+      expect(await agent.does({ op: 'open', address: MATE, port: 80 })).toEqual({ error: 'ECONNREFUSED' });
+      expect(jail.network.packetsAt('mate')).toEqual([`tcp ${MATE} 80`]);
     });
 
     it('keeps what listens on the appliance to itself', async () => {

@@ -21,6 +21,9 @@ export const PRIVATE_HOST = '10.99.0.1';
 
 const NAMES = ['appliance', 'agent', 'mate', 'inet', 'lan'] as const;
 export type Place = (typeof NAMES)[number];
+/** Where what arrives is written down. */
+const WITNESSES = ['inet', 'mate'] as const;
+type Witness = (typeof WITNESSES)[number];
 
 /** What the tests of this folder need; undefined when all is there, else what is not. */
 export function jailLacks(): string | undefined {
@@ -42,7 +45,7 @@ export class JailNetwork implements Disposable {
       for (const place of NAMES) must('ip', 'netns', 'add', this.nameOf(place));
       this.#plugAgents();
       this.#plugUplink();
-      this.#countAtInet();
+      for (const place of WITNESSES) this.#countAt(place);
       // The worst that an engine could have set: without a lock, the appliance is a router.
       this.run(
         'appliance',
@@ -79,7 +82,11 @@ export class JailNetwork implements Disposable {
 
   /** Every packet that came into the internet since the last reset but those of known connections: `protocol address port`. */
   packetsAtInet(): readonly string[] {
-    const listing = JSON.parse(this.run('inet', 'nft', '-j', 'list', 'table', 'inet', 'witness')) as Listing;
+    return this.packetsAt('inet');
+  }
+
+  packetsAt(place: Witness): readonly string[] {
+    const listing = JSON.parse(this.run(place, 'nft', '-j', 'list', 'table', 'inet', 'witness')) as Listing;
     const sets = listing.nftables.flatMap(({ set }) => (set === undefined ? [] : [set]));
     return sets
       .flatMap(({ elem }) => elem ?? [])
@@ -90,8 +97,9 @@ export class JailNetwork implements Disposable {
   }
 
   resetWitness(): void {
-    this.run('inet', 'nft', 'flush', 'set', 'inet', 'witness', 'seen');
-    this.run('inet', 'nft', 'flush', 'set', 'inet', 'witness', 'others');
+    for (const place of WITNESSES) {
+      for (const set of ['seen', 'others']) this.run(place, 'nft', 'flush', 'set', 'inet', 'witness', set);
+    }
   }
 
   [Symbol.dispose](): void {
@@ -148,9 +156,9 @@ export class JailNetwork implements Disposable {
     this.#in(other, 'link', 'set', 'lo', 'up');
   }
 
-  #countAtInet(): void {
+  #countAt(place: Witness): void {
     this.nft(
-      'inet',
+      place,
       `table inet witness {
         set seen { type inet_proto . ipv4_addr . inet_service; flags dynamic; size 65535; }
         set others { type inet_proto; flags dynamic; size 255; }

@@ -1,5 +1,5 @@
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { AGENT, APPLIANCE, JailNetwork, jailLacks, METADATA } from './network.ts';
+import { AGENT, APPLIANCE, JailNetwork, jailLacks, MATE, METADATA } from './network.ts';
 
 const RAW_SENDER = `${import.meta.dirname}/raw-sender.py`;
 const lacking = jailLacks();
@@ -14,15 +14,18 @@ describe.skipIf(lacking !== undefined)('the witness of the jail', () => {
   afterAll(() => network?.[Symbol.dispose]());
 
   it('sees what a lock would stop, as long as there is no lock', () => {
-    network.run('agent', 'python3', RAW_SENDER, APPLIANCE, '198.18.0.10', METADATA);
+    network.run('agent', 'python3', RAW_SENDER, APPLIANCE, '198.18.0.10', METADATA, MATE);
     const packets = network.packetsAtInet();
-    for (const target of ['198.18.0.10', METADATA]) {
+    for (const target of ['198.18.0.10', METADATA, MATE]) {
+      const seen = target === MATE ? network.packetsAt('mate') : packets;
       for (const what of ['tcp 80', 'tcp 443', 'udp 53', 'udp 443', 'udp 9001']) {
         const [protocol, port] = what.split(' ');
-        expect(packets).toContain(`${protocol} ${target} ${port}`);
+        expect(seen).toContain(`${protocol} ${target} ${port}`);
       }
     }
-    expect(packets).toEqual(expect.arrayContaining(['icmp', 'gre', 'esp', 'sctp']));
+    for (const seen of [packets, network.packetsAt('mate')]) {
+      expect(seen).toEqual(expect.arrayContaining(['icmp', 'gre', 'esp', 'sctp']));
+    }
   });
 
   it('sees nothing of what one agent says to another', () => {

@@ -31,6 +31,7 @@ const STATUS: StatusAnswer = {
   ],
   open_flows: 2,
   lock: 'intact',
+  isolated: null,
   ca_loaded: true,
   audit_blocked: false,
 };

@@ -65,7 +65,7 @@ describe('what the kernel lists of the lock', () => {
           found.nftables.findIndex((each) => 'rule' in each),
           1,
         ),
-      'missing: prerouting: iifname != "eth0" accept',
+      'missing: prerouting: iifname "eth0" jump door0',
     ],
     [
       'a rule that was added',
