@@ -1,13 +1,15 @@
 /**
- * Decides one request, holding its body back where a rule with match_body must see it first (threats 29, 30).
- * Also keeps what arrives of a body while its upstream is not there yet. The same for HTTP/1.1 and HTTP/2.
+ * Decides one request, holding its body back where a rule with match_body must see it first (threats 29, 30), and its
+ * answer where the rule looks at answers; both again when a new rule set comes (threat 33). Also keeps what arrives of a
+ * body while its upstream is not there yet. The same for HTTP/1.1 and HTTP/2.
  */
-import type { RequestFacts } from '../domain/facts.ts';
+import type { RequestFacts, ResponseFacts } from '../domain/facts.ts';
 import { FlowFailure } from '../domain/failure.ts';
-import type { Verdict } from '../domain/verdict.ts';
+import type { Allow, Block, Verdict } from '../domain/verdict.ts';
 import type { RuleSet } from '../policy/rule-set.ts';
 import type { Framing } from '../wire/http1-head.ts';
 import { bodyText } from './body-text.ts';
+import type { ExchangeRecord } from './exchange-record.ts';
 import type { Flow } from './flow.ts';
 
 export interface GateOwner {
@@ -33,29 +35,34 @@ export class BodyGate {
   /** A 100 was sent from here, or the body was here whole: the origin is not asked for one. */
   answeredExpect = false;
   heldBytes = 0;
+  /** The set that decided, and what it said where that was not a block. */
+  rules: RuleSet;
+  allow: Allow | undefined;
   readonly #flow: Flow;
-  readonly #rules: RuleSet;
   readonly #owner: GateOwner;
   #held: Buffer[] = [];
+  /** As the request's head has them. */
   #facts: RequestFacts | undefined;
+  /** With the body, for the answer's verdict. */
+  #decidedOn: RequestFacts | undefined;
   #framing: Framing = { kind: 'none' };
   #ruleId = '';
 
   constructor(flow: Flow, rules: RuleSet, owner: GateOwner) {
     this.#flow = flow;
-    this.#rules = rules;
+    this.rules = rules;
     this.#owner = owner;
   }
 
   decide(facts: RequestFacts, outlook: BodyOutlook): void {
-    const decision = this.#rules.decideRequest(facts);
+    this.#facts = facts;
+    const decision = this.rules.decideRequest(facts);
     if (decision.action !== 'need_body') {
-      this.#owner.onVerdict(decision);
+      this.#decided(decision);
       return;
     }
     this.holding = true;
     this.#ruleId = decision.ruleId;
-    this.#facts = facts;
     this.#framing = outlook.framing;
     if (outlook.done) this.end(0);
     else if (outlook.declaredBytes > this.#capBytes) this.#decideWithout(outlook.declaredBytes);
@@ -75,6 +82,41 @@ export class BodyGate {
   /** The body is whole. */
   end(payloadBytes: number): void {
     if (this.holding) void this.#decideWith(payloadBytes);
+  }
+
+  /** The rule looks at the answer before the agent gets a byte of it. */
+  get checksResponse(): boolean {
+    return this.allow?.checksResponse === true;
+  }
+
+  /** Where checksResponse: why the answer may not go to the agent, or undefined where it may. */
+  refusalOf(response: ResponseFacts, record: ExchangeRecord): Block | undefined {
+    const facts = this.#decidedOn ?? (this.#facts as RequestFacts);
+    this.#decidedOn = undefined;
+    const verdict = this.rules.decideResponse(this.allow as Allow, facts, response);
+    record.generation = this.rules.generation;
+    if (verdict.action === 'block') return verdict;
+    record.verdict = verdict;
+    return undefined;
+  }
+
+  /**
+   * A new rule set is in force: whether it admits what is under way. What only the body could decide goes on; what is not
+   * decided yet will be by the new set, and so will be an answer that has not begun (`response` is one that has).
+   */
+  admittedBy(rules: RuleSet, response: ResponseFacts | undefined): boolean {
+    const facts = this.#facts;
+    if (facts === undefined) return true;
+    const decision = rules.decideRequest(facts);
+    if (decision.action !== 'allow') return decision.action === 'need_body';
+    if (response !== undefined) {
+      return !decision.checksResponse || rules.decideResponse(decision, facts, response).action === 'allow';
+    }
+    if (this.allow === undefined) return true;
+    this.rules = rules;
+    this.allow = decision;
+    this.#decidedOn = undefined;
+    return true;
   }
 
   /** Gives out what was kept, in order, once. */
@@ -113,8 +155,17 @@ export class BodyGate {
 
   #decideAgain(facts: RequestFacts): void {
     this.holding = false;
-    const decision = this.#rules.decideRequest(facts);
-    if (decision.action !== 'need_body') this.#owner.onVerdict(decision);
+    // The set may be another by now.
+    this.rules = this.#flow.deps.rules();
+    this.#decidedOn = facts;
+    const decision = this.rules.decideRequest(facts);
+    if (decision.action !== 'need_body') this.#decided(decision);
     else this.#owner.fail(new FlowFailure('internal_error', { detail: 'undecided with a body' }));
+  }
+
+  #decided(verdict: Verdict): void {
+    if (verdict.action === 'allow') this.allow = verdict;
+    if (!this.checksResponse) this.#decidedOn = undefined;
+    this.#owner.onVerdict(verdict);
   }
 }

@@ -24,11 +24,12 @@ export class ExchangeRecord {
   port: number | null = null;
   method: string | null = null;
   httpVersion: AuditRecord['http_version'] = null;
+  /** Of the rule set that decided. */
+  generation: number;
   #target: string | null = null;
   readonly #flow: Flow;
   readonly #taken: 'intercept' | 'forward';
   readonly #scheme: Scheme;
-  readonly #generation: number;
   readonly #startedAt: number;
 
   constructor(
@@ -39,7 +40,7 @@ export class ExchangeRecord {
     this.#flow = flow;
     this.#taken = via.taken;
     this.#scheme = via.scheme;
-    this.#generation = generation;
+    this.generation = generation;
     this.#startedAt = flow.deps.clock.now();
   }
 
@@ -100,7 +101,7 @@ export class ExchangeRecord {
       bytes_up: this.bytesUp,
       bytes_down: this.bytesDown,
       upstream: this.upstream,
-      generation: this.#generation,
+      generation: this.generation,
     });
   }
 }

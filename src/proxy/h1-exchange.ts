@@ -140,9 +140,9 @@ export class H1Exchange implements GateOwner {
     this.record.failed(why, undefined);
   }
 
-  /** Whether a new rule set would still admit this exchange (threat 33); what only its body could decide goes on. */
+  /** Whether a new rule set would still admit this exchange (threat 33). */
   permittedBy(rules: RuleSet): boolean {
-    return this.#facts === undefined || rules.decideRequest(this.#facts).action !== 'block';
+    return this.#gate.admittedBy(rules, this.#response?.head);
   }
 
   /** Refuses while no response has begun; after that only a reset is truthful. */
@@ -185,7 +185,8 @@ export class H1Exchange implements GateOwner {
   }
 
   onVerdict(verdict: Verdict): void {
-    if (verdict.action === 'block') this.#block(verdict);
+    this.record.generation = this.#gate.rules.generation;
+    if (verdict.action === 'block') this.block(verdict);
     else this.#allow(verdict);
   }
 
@@ -193,7 +194,8 @@ export class H1Exchange implements GateOwner {
     this.connection.stream.write(CONTINUE);
   }
 
-  #block(block: Block): void {
+  /** Refuses by a verdict on the request, or on an answer of which nothing has been passed on. */
+  block(block: Block): void {
     this.#phase = 'over';
     const refusal = blockRefusal(block, this.#accept());
     this.record.status = refusal.status;
@@ -245,7 +247,7 @@ export class H1Exchange implements GateOwner {
     upstream.user = this;
     this.#upstreamReused = upstream.reused;
     this.record.upstream = upstream.connection.address;
-    this.#response = new H1Response(this);
+    this.#response = new H1Response(this, this.#gate);
     if (!this.requestDone || this.#gate.heldBytes > 0) {
       // Head and the first of the body leave in one segment.
       upstream.connection.socket.cork();

@@ -6,6 +6,7 @@ import { FlowFailure } from '../domain/failure.ts';
 import { BodyScanner } from '../wire/http1-body.ts';
 import { forwardResponseHead } from '../wire/http1-forward.ts';
 import { parseResponseHead, type ResponseHead } from '../wire/http1-head.ts';
+import type { BodyGate } from './body-gate.ts';
 import type { H1Connection } from './h1-connection.ts';
 import type { H1Exchange } from './h1-exchange.ts';
 import { isValidSwitch, isWebSocketRequest } from './upgrade.ts';
@@ -19,17 +20,20 @@ export class H1Response {
   /** Some byte of a response has gone to the agent: it can no longer be refused. */
   begun = false;
   readonly #exchange: H1Exchange;
+  readonly #gate: BodyGate;
   readonly #connection: H1Connection;
   #stash: Buffer | undefined;
-  #head: ResponseHead | undefined;
+  /** Of the answer that was passed on. */
+  head: ResponseHead | undefined;
   #body: BodyScanner | undefined;
   #interim = 0;
   #keepAlive = false;
   /** The final response, the switch, or an error is here: no more heads are read. */
   #settled = false;
 
-  constructor(exchange: H1Exchange) {
+  constructor(exchange: H1Exchange, gate: BodyGate) {
     this.#exchange = exchange;
+    this.#gate = gate;
     this.#connection = exchange.connection;
   }
 
@@ -45,7 +49,7 @@ export class H1Response {
 
   /** The origin has closed. `done` where that was the response's proper end. */
   onEnd(error: Error | undefined): 'done' | 'lost' {
-    if (this.#head?.framing.kind !== 'until_close' || error !== undefined) return 'lost';
+    if (this.head?.framing.kind !== 'until_close' || error !== undefined) return 'lost';
     this.#exchange.responded(false, false);
     return 'done';
   }
@@ -74,8 +78,13 @@ export class H1Response {
     if (head.status === 101) this.#switch(head, raw, input.subarray(end));
     else if (head.status >= 200) this.#final(head, raw, input, start);
     else if (++this.#interim > MAX_INTERIM_RESPONSES) this.#malformed('too many interim responses');
-    else if (this.#exchange.head.minor === 1)
-      this.#down(forwardResponseHead(raw, head, { close: false, upgrade: false }));
+    else if (this.#exchange.head.minor === 1) this.#interimDown(raw, head);
+  }
+
+  /** Fields of an interim response would pass a rule on responses by, so there the agent gets a bare 100 and no others. */
+  #interimDown(raw: Buffer, head: ResponseHead): void {
+    if (!this.#gate.checksResponse) this.#down(forwardResponseHead(raw, head, { close: false, upgrade: false }));
+    else if (head.status === 100) this.#exchange.sendContinue();
   }
 
   #final(head: ResponseHead, raw: Buffer, input: Buffer, start: number): void {
@@ -85,7 +94,8 @@ export class H1Response {
       this.#malformed('chunked to an HTTP/1.0 request');
       return;
     }
-    this.#head = head;
+    if (!this.#admits(head)) return;
+    this.head = head;
     this.#exchange.record.status = head.status;
     this.begun = true;
     this.#keepAlive = this.#agentKeepsAlive() && framing.kind !== 'until_close';
@@ -108,7 +118,7 @@ export class H1Response {
     }
     if (end > from) this.#down(from === 0 && end === chunk.length ? chunk : chunk.subarray(from, end));
     // Bytes after a response belong to no request: the connection they came on is not used again.
-    if (body.done) this.#exchange.responded(this.#head?.keepAlive === true && end === chunk.length, this.#keepAlive);
+    if (body.done) this.#exchange.responded(this.head?.keepAlive === true && end === chunk.length, this.#keepAlive);
   }
 
   #switch(head: ResponseHead, raw: Buffer, rest: Buffer): void {
@@ -118,9 +128,18 @@ export class H1Response {
       this.#malformed('101 that answers no WebSocket handshake of this request');
       return;
     }
+    if (!this.#admits(head)) return;
+    this.head = head;
     this.begun = true;
     this.#exchange.record.status = 101;
     this.#exchange.upgraded(forwardResponseHead(raw, head, { close: false, upgrade: true }), rest);
+  }
+
+  /** Whether this final answer may go to the agent; if not, the agent has been told, and the origin is cut off. */
+  #admits(head: ResponseHead): boolean {
+    const block = this.#gate.checksResponse ? this.#gate.refusalOf(head, this.#exchange.record) : undefined;
+    if (block !== undefined) this.#exchange.block(block);
+    return block === undefined;
   }
 
   /** RFC 9112 section 9.3: a proxy keeps no connection with an HTTP/1.0 client, whatever that asks for. */

@@ -71,7 +71,7 @@ export class H2Connection {
     flow.handler = {
       onTimeout: () => this.#close(session),
       onDrain: () => session.close(),
-      permittedBy: this.#permittedBy,
+      permittedBy: (rules) => this.#underRules(rules),
       abort: (why) => this.abort(why),
     };
     flow.allowIdle(flow.deps.options.idleTimeoutMs);
@@ -103,6 +103,13 @@ export class H2Connection {
     for (const exchange of this.#exchanges) exchange.onAborted(why);
     this.#endSessions();
     resetConnection(this.flow.raw, this.#stream);
+  }
+
+  /** A new rule set is in force; the connection may live on although some of its streams do not. */
+  #underRules(rules: RuleSet): boolean {
+    if (!this.#permittedBy(rules)) return false;
+    for (const exchange of this.#exchanges) exchange.onRules(rules);
+    return true;
   }
 
   #serve(stream: ServerHttp2Stream, flags: number, raw: readonly string[]): void {

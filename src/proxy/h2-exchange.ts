@@ -9,6 +9,7 @@ import { constants, type ServerHttp2Stream } from 'node:http2';
 import { fieldValue, type HeaderList } from '../domain/facts.ts';
 import { type FailureReason, FlowFailure } from '../domain/failure.ts';
 import type { Allow, Block, Verdict } from '../domain/verdict.ts';
+import type { RuleSet } from '../policy/rule-set.ts';
 import type { OriginRequest } from '../upstream/origin.ts';
 import { h2TrailerProblem } from '../wire/http2-headers.ts';
 import { blockRefusal, failureRefusal, type Refusal } from '../wire/refusal.ts';
@@ -16,7 +17,7 @@ import { BodyGate, type GateOwner } from './body-gate.ts';
 import { ExchangeRecord } from './exchange-record.ts';
 import type { H2Connection } from './h2-connection.ts';
 import { H2Relay, type RelayOwner } from './h2-relay.ts';
-import { forwardedH2Headers, type ReadH2Request, readH2Request } from './h2-request.ts';
+import { forwardedH2Headers, h2ResponseFacts, type ReadH2Request, readH2Request } from './h2-request.ts';
 import { type OriginSession, sessionFailure } from './h2-upstream.ts';
 
 const NO_FRAMING = { kind: 'none' } as const;
@@ -34,6 +35,8 @@ export class H2Exchange implements GateOwner, RelayOwner {
   #relay: H2Relay | undefined;
   #sentAgain = false;
   #trailers: HeaderList = [];
+  /** Of the answer that was passed on, as it came. */
+  #head: HeaderList | undefined;
 
   constructor(connection: H2Connection, stream: ServerHttp2Stream) {
     const { flow } = connection;
@@ -84,8 +87,27 @@ export class H2Exchange implements GateOwner, RelayOwner {
   onVerdict(verdict: Verdict): void {
     // The body may have been decoded after the stream was closed.
     if (this.#is('over')) return;
+    this.#record.generation = this.#gate.rules.generation;
     if (verdict.action === 'block') this.#block(verdict);
     else this.#allow(verdict);
+  }
+
+  /** A new rule set is in force: a stream that it would refuse is ended, and leaves the others be (threat 33). */
+  onRules(rules: RuleSet): void {
+    const head = this.#head && h2ResponseFacts(this.#read as ReadH2Request, this.#head);
+    if (!this.#is('over') && !this.#gate.admittedBy(rules, head)) this.fail(new FlowFailure('rules_changed'));
+  }
+
+  get checksResponse(): boolean {
+    return this.#gate.checksResponse;
+  }
+
+  admits(raw: HeaderList): boolean {
+    this.#head = raw;
+    if (!this.#gate.checksResponse) return true;
+    const block = this.#gate.refusalOf(h2ResponseFacts(this.#read as ReadH2Request, raw), this.#record);
+    if (block !== undefined) this.#block(block);
+    return block === undefined;
   }
 
   sendContinue(): void {
@@ -95,6 +117,7 @@ export class H2Exchange implements GateOwner, RelayOwner {
   #block(block: Block): void {
     const refusal = blockRefusal(block, this.#accept());
     this.#phase = 'over';
+    this.#relay?.cancel(constants.NGHTTP2_CANCEL);
     this.#record.status = refusal.status;
     this.#record.blocked(block);
     this.#refuse(refusal);

@@ -18,6 +18,10 @@ import { h2TrailerProblem } from '../wire/http2-headers.ts';
 const MAX_INTERIM_RESPONSES = 32;
 
 export interface RelayOwner {
+  /** A rule looks at the answer before the agent does. */
+  readonly checksResponse: boolean;
+  /** Whether the answer with this head (flat, as it came) may pass; if not, it is refused by now. */
+  admits(raw: HeaderList): boolean;
   /** The response's head was passed on. */
   onStatus(status: number): void;
   /** Bytes of a body passed. */
@@ -91,13 +95,16 @@ export class H2Relay {
     const down = this.#down;
     if (this.#over || down.closed || down.headersSent) return;
     if (++this.#interim > MAX_INTERIM_RESPONSES) this.#malformed('too many interim responses');
-    else this.#orMalformed(() => down.additionalHeaders(fieldsOf(raw)));
+    else if (!this.#owner.checksResponse) this.#orMalformed(() => down.additionalHeaders(fieldsOf(raw)));
+    // As over HTTP/1.1: a bare 100, and no other.
+    else if (statusOf(raw) === 100) down.additionalHeaders({ ':status': 100 });
   }
 
   #onHead(raw: string[], endStream: boolean): void {
     const down = this.#down;
     if (this.#over || down.closed) return;
-    const status = Number(raw[raw.indexOf(':status') + 1]);
+    if (!this.#owner.admits(raw)) return;
+    const status = statusOf(raw);
     if (!endStream) down.once('wantTrailers', () => this.#sendTrailers());
     const length = fieldValue(raw, 'content-length');
     if (length !== undefined) this.#owed = Number(length);
@@ -186,6 +193,10 @@ function watchEnd(stream: ClientHttp2Stream): () => boolean {
     return push(chunk, encoding);
   };
   return () => ended;
+}
+
+function statusOf(raw: HeaderList): number {
+  return Number(raw[raw.indexOf(':status') + 1]);
 }
 
 /** node:http2 takes interim heads and trailers as an object only; repeated names keep their own lines. */

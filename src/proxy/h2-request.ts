@@ -3,7 +3,7 @@
  * (RFC 9113 sections 8.2, 8.3; RFC 8441; threats 2, 8, 10, 11).
  */
 
-import { fieldValue, type RequestFacts } from '../domain/facts.ts';
+import { fieldValue, type HeaderList, type RequestFacts, type ResponseFacts } from '../domain/facts.ts';
 import { FlowFailure } from '../domain/failure.ts';
 import { hostInUrl } from '../domain/hostname.ts';
 import type { OriginRequest } from '../upstream/origin.ts';
@@ -63,6 +63,18 @@ export function forwardedH2Headers({ request, facts }: ReadH2Request, dropExpect
     section.push(field, headers[i + 1] as string);
   }
   return section;
+}
+
+/**
+ * The head of an answer as rules see it. The 2xx to an extended CONNECT is to HTTP/2 what a 101 is to HTTP/1.1
+ * (RFC 8441 section 5), and rules see it as that.
+ */
+export function h2ResponseFacts({ request }: ReadH2Request, raw: HeaderList): ResponseFacts {
+  const at = raw.indexOf(':status');
+  const status = Number(raw[at + 1]);
+  const headers = raw.filter((_, i) => i !== at && i !== at + 1);
+  const switched = request.protocol !== undefined && status >= 200 && status < 300;
+  return switched ? { status: 101, headers: [...UPGRADE_FIELDS, ...headers] } : { status, headers };
 }
 
 function authorityProblem(request: H2Request, { host, port }: OriginRequest): FlowFailure | undefined {

@@ -63,6 +63,7 @@ describe('the audit record of a stream', () => {
       verdict: 'allow',
       rule: 'api',
       mode: 'intercept',
+      would_block: null,
       taken: 'intercept',
       reason: null,
       detail: null,
