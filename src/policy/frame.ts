@@ -14,7 +14,7 @@ const FIELDS_PER_STEP_LOG2 = 3;
 
 export class Frame extends Budget {
   agent: AgentFacts | undefined;
-  host: Host = '' as Host;
+  host: Host | undefined;
   port: number | undefined;
   scheme: Scheme | undefined;
   /** Empty outside DNS. */
@@ -30,7 +30,7 @@ export class Frame extends Budget {
   #json: Known | undefined;
 
   /** A connection that was asked for, with what is inside not seen yet; agent and port unknown where undefined. */
-  setLate(host: Host, facts: ConnectFacts | undefined): void {
+  setLate(host: Host | undefined, facts: ConnectFacts | undefined): void {
     this.#setConnection(host, facts);
     this.method = undefined;
     this.path = undefined;
@@ -45,6 +45,14 @@ export class Frame extends Budget {
     this.agent = facts.agent;
     this.scheme = scheme;
     this.recordType = facts.recordType;
+  }
+
+  /** What an agent could ask for, with what is inside unknown; host and port too where undefined. */
+  setAsked(agent: AgentFacts, scheme: Scheme, host: Host | undefined, port: number | undefined): void {
+    this.setLate(host, undefined);
+    this.agent = agent;
+    this.scheme = scheme;
+    this.port = port;
   }
 
   /** The connection request itself, as S006 shows it to rules: method CONNECT, path `/`, nothing else. */
@@ -119,7 +127,7 @@ export class Frame extends Budget {
     return this.#json;
   }
 
-  #setConnection(host: Host, facts: ConnectFacts | undefined): void {
+  #setConnection(host: Host | undefined, facts: ConnectFacts | undefined): void {
     this.host = host;
     this.agent = facts?.agent;
     this.port = facts?.port;

@@ -3,7 +3,7 @@
  * condition is false, and not an error and not unknown; so a rule may be skipped there without being evaluated.
  */
 import type { ASTNode } from '@marcbachmann/cel-js';
-import { dottedPath, stringListLiteral, stringLiteral } from './cel-ast.ts';
+import { children, dottedPath, stringListLiteral, stringLiteral } from './cel-ast.ts';
 import { HOST_NAMES } from './names.ts';
 
 /** `any` host, or the hosts in `exact` and every name below one in `below` (on label boundaries). */
@@ -28,6 +28,36 @@ export function hostScope(node: ASTNode): HostScope {
     default:
       return 'any';
   }
+}
+
+export interface NamedHosts {
+  readonly exact: readonly string[];
+  readonly below: readonly string[];
+  /** Hosts that are not named, each by itself or as one below a name, are all alike to the condition. */
+  readonly alike: boolean;
+}
+
+/** The hosts that a condition names, wherever it does. */
+export function namedHosts(node: ASTNode): NamedHosts {
+  if (node.op === '&&' || node.op === '||') {
+    const [left, right] = [namedHosts(node.args[0]), namedHosts(node.args[1])];
+    return {
+      exact: [...left.exact, ...right.exact],
+      below: [...left.below, ...right.below],
+      alike: left.alike && right.alike,
+    };
+  }
+  const scope = hostScope(node);
+  if (scope === 'any') return { exact: [], below: [], alike: !mentionsHost(node) };
+  // A suffix without a dot in front ends longer labels too.
+  const cutsLabels = node.op === 'rcall' && stringLiteral(node.args[2][0])?.startsWith('.') !== true;
+  return { exact: [...scope.exact], below: [...scope.below], alike: !cutsLabels };
+}
+
+function mentionsHost(node: ASTNode): boolean {
+  const path = dottedPath(node);
+  if (path !== undefined && (HOST_NAMES.has(path) || path === 'network.ip')) return true;
+  return children(node).some(mentionsHost);
 }
 
 /** The names above a host, nearest first: `b.c` and `c` for `a.b.c`. */

@@ -26,7 +26,7 @@ export const NAMES: ReadonlyMap<string, Name> = new Map<string, Name>([
     'network.ip',
     {
       type: 'string',
-      read: (f) => (isAddress(f.host) ? f.host : NO_ADDRESS),
+      read: (f) => (f.host === undefined || isAddress(f.host) ? f.host : NO_ADDRESS),
       description: 'the address asked for; no value where a name was asked for; allow rules only',
     },
   ],

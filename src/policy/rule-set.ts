@@ -3,6 +3,7 @@
  * Upholds: threat 33 (a flow keeps the set that admitted it; the generation is in each set).
  */
 import type {
+  AgentFacts,
   CertificateFacts,
   ConnectFacts,
   HelloFacts,
@@ -12,6 +13,7 @@ import type {
 } from '../domain/facts.ts';
 import type { Host } from '../domain/hostname.ts';
 import type { Allow, Decision, Enforcement, HelloDecision, Verdict } from '../domain/verdict.ts';
+import { type Access, accessOf } from './access.ts';
 import { Decider } from './decide.ts';
 import { type Asked, Explainer, type Explanation } from './explain.ts';
 import { HostIndex, type RuleFinder } from './host-index.ts';
@@ -45,6 +47,8 @@ export interface RuleSet {
   namedPorts(facts: Omit<NameFacts, 'recordType'>): readonly number[];
   /** May a leaf be minted for this host: some intercept rule could match it. */
   couldIntercept(host: Host): boolean;
+  /** What this agent may use, as far as it can be told before it asks; the same object for the same facts. */
+  accessOf(agent: AgentFacts): Access;
   /** Why: each rule that was considered, in each phase, with what its parts came to. Slow; for people who ask. */
   explain(asked: Asked): Explanation;
 }
@@ -61,11 +65,13 @@ export function ruleSet(
   const rules = inOrder(drafts).map(makeRule);
   const finder = finderOf(rules);
   const decider = new Decider(finder);
+  const accesses = new WeakMap<AgentFacts, Access>();
+  const enforcement = 'enforce';
   return {
     generation,
     rules: rules.map((rule) => rule.view),
     hasIntercept: rules.some((rule) => rule.view.mode === 'intercept'),
-    enforcement: 'enforce',
+    enforcement,
     decideConnect: (facts) => decider.connect(facts),
     decideHello: (facts) => decider.connect(facts),
     decideCertificate: (facts) => decider.connect(facts),
@@ -75,6 +81,13 @@ export function ruleSet(
     decideName: (facts) => decider.name(facts),
     namedPorts: (facts) => decider.namedPorts(facts),
     couldIntercept: (host) => decider.couldIntercept(host),
+    accessOf: (agent) => {
+      const known = accesses.get(agent);
+      if (known !== undefined) return known;
+      const access = accessOf(agent, { rules, finder, enforcement, connect: (facts) => decider.connect(facts) });
+      accesses.set(agent, access);
+      return access;
+    },
     explain: (asked) => new Explainer(rules.length, finder, decider).explain(asked),
   };
 }

@@ -3,13 +3,19 @@
  * operator's (threat 24). Asked for in origin-form, or in absolute form under the very address and port that the agent
  * connected to, as clients with HTTP_PROXY set do; under any other name the URL is an origin's, and the rules decide.
  */
+import { fieldValue } from '../domain/facts.ts';
 import { canonicalHost, hostInUrl } from '../domain/hostname.ts';
+import { acceptedForm } from '../wire/accept.ts';
 import type { RequestHead } from '../wire/http1-head.ts';
+import { accessText } from './access-text.ts';
 import type { Flow } from './flow.ts';
 
 type Page = (flow: Flow, head: RequestHead) => Buffer;
 
-const PAGES: ReadonlyMap<string, Page> = new Map<string, Page>([['/outcall-health', () => page('text/plain', 'ok\n')]]);
+const PAGES: ReadonlyMap<string, Page> = new Map<string, Page>([
+  ['/outcall-health', () => page('text/plain', 'ok\n')],
+  ['/policy', policyPage],
+]);
 const ABSOLUTE = 'http://';
 /** How a socket that serves IPv4 and IPv6 names an IPv4 address. */
 const MAPPED = /^::ffff:/;
@@ -22,6 +28,14 @@ export function ownPage(flow: Flow, head: RequestHead): Buffer | undefined {
   const answer = PAGES.get(target.slice(path));
   if (answer === undefined || (path > 0 && target.slice(0, path) !== ownAddress(flow))) return undefined;
   return answer(flow, head);
+}
+
+/** What this very agent may use: JSON, or text for who names that. */
+function policyPage(flow: Flow, head: RequestHead): Buffer {
+  const access = flow.deps.rules().accessOf(flow.agent);
+  return acceptedForm(fieldValue(head.headers, 'accept')) === 'text'
+    ? page('text/plain; charset=utf-8', accessText(access))
+    : page('application/json', `${JSON.stringify(access)}\n`);
 }
 
 function ownAddress({ raw }: Flow): string | undefined {

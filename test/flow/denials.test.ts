@@ -4,10 +4,11 @@
 import { describe, expect, it } from 'vitest';
 import { connectTunnel, openAgent } from '../kit/agent.ts';
 import { fieldOf, type Reply } from '../kit/http1-reply.ts';
+import type { TestProxy } from '../kit/proxy.ts';
 import { rulesFile } from '../kit/rules.ts';
 import { startH2Scene } from './h2-scene.ts';
 import { ask, interceptRule, startInterceptScene } from './intercept-scene.ts';
-import { askPlain, startScene } from './scene.ts';
+import { askPlain, NOTHING_WENT_OUT, startScene, untouched } from './scene.ts';
 
 const JSON_PLEASE = 'Accept: application/json';
 const POST_ONLY = rulesFile(
@@ -75,6 +76,70 @@ describe('a denial', () => {
     ]);
     await using tunnel = await connectTunnel(scene.proxy, scene.api, { headers: [JSON_PLEASE] });
     expect(tunnel.reply.status).toBe(200);
+  });
+});
+
+describe('what an agent may use', () => {
+  const RULES = rulesFile(
+    interceptRule(
+      'post-only',
+      'agent.name == "agent-1" && http.host == "api.test" && http.method == "POST"',
+      ', ports: [443]',
+    ),
+    `{ id: for-two, condition: 'agent.name == "agent-2" && http.host == "plain.test"', action: allow }`,
+  );
+  const askFor = async (proxy: TestProxy, localAddress: string, ...headers: readonly string[]) => {
+    await using agent = await openAgent(proxy, { localAddress });
+    return await agent.request({ target: '/policy', headers: ['Host: proxy', ...headers] });
+  };
+
+  it('is told to that agent by GET /policy, and nothing of others; the rule set in force is what counts', async () => {
+    await using scene = await startScene({ rules: RULES, ca: true });
+    const one = await askFor(scene.proxy, '127.0.0.1');
+    expect([one.status, fieldOf(one.headers, 'content-type')]).toEqual([200, 'application/json']);
+    expect(JSON.parse(one.body.toString())).toEqual({
+      complete: true,
+      hosts: [
+        {
+          host: 'api.test',
+          schemes: ['https', 'http'],
+          ports: [443],
+          methods: ['POST'],
+          partly: [],
+          intercepted: true,
+        },
+      ],
+    });
+    const two = (await askFor(scene.proxy, '127.0.0.2')).body.toString();
+    expect([two.includes('plain.test'), two.includes('api.test'), two.includes('for-two')]).toEqual([
+      true,
+      false,
+      false,
+    ]);
+    scene.proxy.reload(rulesFile());
+    expect(JSON.parse((await askFor(scene.proxy, '127.0.0.1')).body.toString())).toEqual({ complete: true, hosts: [] });
+    expect(untouched(scene)).toEqual(NOTHING_WENT_OUT);
+  });
+
+  it('is told as text to who asks for text', async () => {
+    await using scene = await startScene({ rules: RULES, ca: true });
+    const texts = await Promise.all(
+      ['127.0.0.1', '127.0.0.2', '127.0.0.3'].map(async (from) =>
+        (await askFor(scene.proxy, from, 'Accept: text/plain')).body.toString(),
+      ),
+    );
+    expect(texts.map((text) => text.trimEnd().split('\n').at(-1))).toEqual([
+      'api.test  https, http  port 443  POST; decrypted by the proxy',
+      'plain.test  https, http  any port  any method',
+      'This agent may use nothing: everything is refused.',
+    ]);
+  });
+
+  it('is a page of the explicit proxy alone: inside a CONNECT, the path is the origin’s', async () => {
+    await using scene = await startInterceptScene();
+    await using agent = await scene.open();
+    expect((await ask(agent, '/policy')).body.toString()).toBe('ok');
+    expect((await scene.origin.nextRequest()).url).toBe('/policy');
   });
 });
 
