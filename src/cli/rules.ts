@@ -2,14 +2,18 @@
 import type { Command } from 'commander';
 import type { CliIo } from './io.ts';
 import { addRulesCheck } from './rules-check.ts';
+import { addRulesExplain } from './rules-explain.ts';
 import { addRulesList } from './rules-list.ts';
 import { addRulesReload } from './rules-reload.ts';
 import { addRulesSchema } from './rules-schema.ts';
+import { addRulesTest } from './rules-test.ts';
 
 export function addRulesCommands(program: Command, io: CliIo): void {
-  const rules = program.command('rules').description('check, list and reload the rules');
+  const rules = program.command('rules').description('check, test, explain, list and reload the rules');
   addRulesCheck(rules, io);
+  addRulesExplain(rules, io);
   addRulesList(rules, io);
   addRulesReload(rules, io);
   addRulesSchema(rules, io);
+  addRulesTest(rules, io);
 }

@@ -8,14 +8,23 @@ import type { PathKey, YamlSource } from './yaml-source.ts';
 
 type Issue = z.core.$ZodIssue;
 
+/** A kind of file: what it holds a list of, and by which schema. */
+export interface FileKind {
+  readonly schema: z.ZodType;
+  /** How one item of its list is called. */
+  readonly item: string;
+}
+
+const RULE_FILE: FileKind = { schema: fileSchema, item: 'a rule' };
+
 /** Reports every issue at its place in the file. */
-export function reportIssues(source: YamlSource, issues: readonly Issue[]): void {
+export function reportIssues(source: YamlSource, issues: readonly Issue[], kind: FileKind = RULE_FILE): void {
   for (const issue of issues) {
     const path = issue.path as PathKey[];
-    if (issue.code === 'unrecognized_keys') for (const key of issue.keys) unknownKey(source, path, key);
+    if (issue.code === 'unrecognized_keys') for (const key of issue.keys) unknownKey(source, kind, path, key);
     else if (issue.code === 'invalid_key') badKey(source, path);
-    else if (isMissing(source, path)) missing(source, path);
-    else wrongValue(source, path, issue);
+    else if (isMissing(source, path)) missing(source, kind, path);
+    else wrongValue(source, kind, path, issue);
   }
 }
 
@@ -29,7 +38,7 @@ function ruleAt(data: unknown, path: readonly PathKey[]): { rule?: string } {
   return typeof id === 'string' && id !== '' ? { rule: shown(id) } : {};
 }
 
-function unknownKey(source: YamlSource, path: readonly PathKey[], key: string): void {
+function unknownKey(source: YamlSource, kind: FileKind, path: readonly PathKey[], key: string): void {
   const offset = source.keyOffset(path, key);
   const place = path.map((part) => (typeof part === 'number' ? '*' : part)).join('.');
   const common = { value: shown(key), ...ruleAt(source.data, path) };
@@ -37,7 +46,7 @@ function unknownKey(source: YamlSource, path: readonly PathKey[], key: string): 
     source.report(offset, { message: `${key} is not supported by this version`, fix: 'remove it', ...common });
     return;
   }
-  const keys = Object.keys(schemaAt(path)?.shape ?? {});
+  const keys = Object.keys(schemaAt(kind, path)?.shape ?? {});
   const near = nearest(key, keys);
   const fix = near === undefined ? `the keys here are ${keys.join(', ')}` : `${near}:`;
   source.report(offset, { message: `unknown key ${shown(key)}`, fix, ...common });
@@ -59,16 +68,16 @@ function isMissing(source: YamlSource, path: readonly PathKey[]): boolean {
   return typeof parent === 'object' && parent !== null && !Object.hasOwn(parent, path.at(-1) as string);
 }
 
-function missing(source: YamlSource, path: readonly PathKey[]): void {
+function missing(source: YamlSource, kind: FileKind, path: readonly PathKey[]): void {
   const key = String(path.at(-1));
-  const { example, description } = wanted(path);
+  const { example, description } = wanted(kind, path);
   const fix = example === undefined ? `add ${key}:` : `add ${key}: ${example}`;
   const message = `${key} is missing${description === undefined ? '' : ` (${description})`}`;
   source.report(source.offsetOf(path.slice(0, -1)), { message, fix, ...ruleAt(source.data, path) });
 }
 
-function wrongValue(source: YamlSource, path: readonly PathKey[], issue: Issue): void {
-  const { name, description, example, options } = wanted(path);
+function wrongValue(source: YamlSource, kind: FileKind, path: readonly PathKey[], issue: Issue): void {
+  const { name, description, example, options } = wanted(kind, path);
   const value = source.written(path);
   const written = path.reduce<unknown>((at, key) => (at as Record<PathKey, unknown>)?.[key], source.data);
   const near = typeof written === 'string' ? meantOption(written, options) : undefined;
@@ -77,15 +86,13 @@ function wrongValue(source: YamlSource, path: readonly PathKey[], issue: Issue):
   source.report(source.offsetOf(path), {
     message: `${name}: ${reason(issue)}${wants}`,
     ...(value === undefined ? {} : { value }),
-    ...(fix === undefined ? {} : { fix: PLACES.has(name) ? fix : `${name}: ${fix}` }),
+    ...(fix === undefined ? {} : { fix: name === FILE || name === kind.item ? fix : `${name}: ${fix}` }),
     ...ruleAt(source.data, path),
   });
 }
 
-/** How the values are called that no key names. */
+/** How the value is called that no key names. */
 const FILE = 'the file';
-const RULE = 'a rule';
-const PLACES: ReadonlySet<string> = new Set([FILE, RULE]);
 
 /** Words of other rule languages for ours. */
 const SYNONYMS: ReadonlyMap<string, string> = new Map([
@@ -126,14 +133,17 @@ const WORDS: ReadonlyMap<string, string> = new Map([
 ]);
 
 /** What the schema says of the value at a path; of the list where the path is an item of one. */
-function wanted(path: readonly PathKey[]): { name: string; description?: string; example?: string; options: string[] } {
-  const named = typeof path.at(-1) === 'number' && path[0] !== 'rules' ? path.slice(0, -1) : path;
+function wanted(
+  kind: FileKind,
+  path: readonly PathKey[],
+): { name: string; description?: string; example?: string; options: string[] } {
+  const named = typeof path.at(-1) === 'number' && path.length > 2 ? path.slice(0, -1) : path;
   const field = typeof named.at(-1) === 'number' && named.length > 2 ? named.slice(0, -1) : named;
   const key = field.findLast((part) => typeof part === 'string') ?? FILE;
-  const name = typeof field.at(-1) === 'number' ? RULE : String(key);
-  const meta = metaAt(field);
+  const name = typeof field.at(-1) === 'number' ? kind.item : String(key);
+  const meta = metaAt(kind, field);
   const [first] = meta?.examples ?? [];
-  const options = enumAt(field);
+  const options = enumAt(kind, field);
   return {
     name,
     options,
@@ -156,20 +166,23 @@ interface AnySchema {
   meta?(): { description?: string; examples?: readonly unknown[] } | undefined;
 }
 
-function metaAt(path: readonly PathKey[]): { description?: string; examples?: readonly unknown[] } | undefined {
-  return wrappedAt(path)?.meta?.();
+function metaAt(
+  kind: FileKind,
+  path: readonly PathKey[],
+): { description?: string; examples?: readonly unknown[] } | undefined {
+  return wrappedAt(kind, path)?.meta?.();
 }
 
-function enumAt(path: readonly PathKey[]): string[] {
-  return [...(schemaAt(path)?.options ?? [])];
+function enumAt(kind: FileKind, path: readonly PathKey[]): string[] {
+  return [...(schemaAt(kind, path)?.options ?? [])];
 }
 
-function schemaAt(path: readonly PathKey[]): AnySchema | undefined {
-  return unwrap(wrappedAt(path));
+function schemaAt(kind: FileKind, path: readonly PathKey[]): AnySchema | undefined {
+  return unwrap(wrappedAt(kind, path));
 }
 
-function wrappedAt(path: readonly PathKey[]): AnySchema | undefined {
-  let schema: AnySchema | undefined = fileSchema as unknown as AnySchema;
+function wrappedAt(kind: FileKind, path: readonly PathKey[]): AnySchema | undefined {
+  let schema: AnySchema | undefined = kind.schema as unknown as AnySchema;
   for (const key of path) {
     const inner = unwrap(schema);
     schema = typeof key === 'number' ? inner?.element : (inner?.shape?.[key] ?? inner?.def?.valueType);
