@@ -2,7 +2,7 @@
  * The internet of the lab, run in a network namespace that has every address of 198.18.0.0/15: HTTP on 80, HTTPS (1.1 and 2)
  * on 443 and 8443 with a certificate for whatever name is asked, a greeting echo on 853 and 9000, UDP echo, and DNS by a
  * zone that tests change. It writes down each contact and tells them on a Unix socket:
- *   GET /contacts   JSON array of Contact, oldest first
+ *   GET /contacts   JSON array of Contact, oldest first; DELETE forgets them
  *   PUT /zone       JSON object of name -> address, addresses or null (forget it)
  *   --run DIR       where internet.sock and internet-ca.pem go
  */
@@ -41,6 +41,8 @@ const KEPT_BYTES = 120;
 
 const contacts: Contact[] = [];
 const resolvers: Resolver[] = [];
+/** How many queries of each resolver are forgotten. */
+const forgotten: number[] = [];
 const ca = testCa('Outcall lab, the internet');
 
 async function main(): Promise<void> {
@@ -139,6 +141,10 @@ async function control(request: IncomingMessage, response: ServerResponse): Prom
   if (request.method === 'PUT' && request.url === '/zone') {
     setZone(JSON.parse(Buffer.concat(chunks).toString()) as Record<string, string | readonly string[] | null>);
     response.writeHead(204).end();
+  } else if (request.method === 'DELETE') {
+    contacts.length = 0;
+    forgotten.splice(0, Infinity, ...resolvers.map(({ queries: seen }) => seen.count));
+    response.writeHead(204).end();
   } else {
     response.setHeader('content-type', 'application/json');
     response.end(JSON.stringify([...contacts, ...queries()]));
@@ -153,7 +159,7 @@ function setZone(zone: Record<string, string | readonly string[] | null>): void 
 
 function queries(): Contact[] {
   return resolvers.flatMap(({ queries: seen }, index) =>
-    seen.all.map(({ name, type, transport }) => ({
+    seen.all.slice(forgotten[index]).map(({ name, type, transport }) => ({
       kind: 'query' as const,
       from: '',
       to: `${DNS_ADDRESSES[index]}:${DNS_PORT}/${transport}`,

@@ -51,7 +51,7 @@ describeOnEngine('the explicit proxy of the image', () => {
     expect((await agent.curl('http://other.example/later')).stdout).toContain('Blocked by outcall');
     const before = (await appliance.status())?.generation ?? 0;
     appliance.writeRules(`${RULES}  - id: plain\n    condition: http.host == "other.example"\n    action: allow\n`);
-    await appliance.exec(['outcall', 'rules', 'reload']);
+    await appliance.reload();
     expect((await appliance.status())?.generation).toBeGreaterThan(before);
     expect((await agent.curl('http://other.example/later')).stdout).toContain('GET /later');
     expect(await contactsAbout('http://other.example')).toEqual(['request GET http://other.example/later']);

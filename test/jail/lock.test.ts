@@ -1,7 +1,9 @@
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
+import { NamespaceListener } from '../kit/namespace-listener.ts';
+import { RAW_SENDER } from '../kit/raw-sender.ts';
 import { rulesFile } from '../kit/rules.ts';
 import { AGENT, APPLIANCE, INET, jailLacks, MATE, METADATA, PRIVATE_HOST, RESOLVER, UPLINK } from './network.ts';
-import { Jail, type JailAgent, JailListener } from './scene.ts';
+import { Jail, type JailAgent } from './scene.ts';
 
 const NAMES = ['web.test', 'api.test', 'paths.test', 'git.test', 'db.test', 'tls.test', 'mate.test', 'private.test'];
 const ZONE = {
@@ -203,7 +205,7 @@ describe.skipIf(lacking !== undefined)(
     });
 
     it('keeps what listens on the appliance to itself', async () => {
-      await using listener = await JailListener.open(jail.network, 'appliance', 9_999);
+      await using listener = await NamespaceListener.open(jail.network.enter('appliance'), 9_999);
       for (const [address, port] of [
         [APPLIANCE, 9_999],
         [APPLIANCE, 15_001],
@@ -242,7 +244,7 @@ describe.skipIf(lacking !== undefined)(
     });
 
     it('dials no address of the agents network, though a rule and --allow-private name it', async () => {
-      await using listener = await JailListener.open(jail.network, 'mate', 80);
+      await using listener = await NamespaceListener.open(jail.network.enter('mate'), 80);
       for (const target of ['mate.test:80', `${MATE}:80`, `${APPLIANCE}:8080`, '10.203.128.1:80']) {
         expect([target, await agent.does({ op: 'connect', proxy: APPLIANCE, target })]).toEqual([
           target,
@@ -256,5 +258,3 @@ describe.skipIf(lacking !== undefined)(
     });
   },
 );
-
-const RAW_SENDER = `${import.meta.dirname}/raw-sender.py`;

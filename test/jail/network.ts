@@ -4,7 +4,8 @@
  * machine's own network. Agents have a default route to the appliance, which does for them what raw frames would do.
  */
 import { spawnSync } from 'node:child_process';
-import { existsSync } from 'node:fs';
+import { existsSync, readdirSync } from 'node:fs';
+import type { Enter } from '../kit/namespace-listener.ts';
 
 export const AGENTS_SUBNET = '10.203.0.0/16';
 export const POOL = '10.203.128.0/17';
@@ -41,6 +42,7 @@ export class JailNetwork implements Disposable {
   readonly #prefix = `oc${process.pid}`;
 
   constructor() {
+    sweep();
     try {
       for (const place of NAMES) must('ip', 'netns', 'add', this.nameOf(place));
       this.#plugAgents();
@@ -67,9 +69,15 @@ export class JailNetwork implements Disposable {
     return `${this.#prefix}-${place}`;
   }
 
+  /** The command that runs a program there. */
+  enter(place: Place): Enter {
+    return ['ip', 'netns', 'exec', this.nameOf(place)];
+  }
+
   /** Runs a program in a namespace; throws unless it succeeds. */
   run(place: Place, ...command: readonly string[]): string {
-    return must('ip', 'netns', 'exec', this.nameOf(place), ...command);
+    const [program, ...args] = this.enter(place);
+    return must(program, ...args, ...command);
   }
 
   nft(place: Place, text: string): void {
@@ -175,6 +183,16 @@ export class JailNetwork implements Disposable {
 
   #in(place: Place, ...args: readonly string[]): void {
     must('ip', '-n', this.nameOf(place), ...args);
+  }
+}
+
+/** Removes what tests left that were killed: namespaces of processes that are no more, with all that runs in them. */
+function sweep(): void {
+  for (const name of existsSync('/run/netns') ? readdirSync('/run/netns') : []) {
+    const owner = /^oc(\d+)-/.exec(name)?.[1];
+    if (owner === undefined || existsSync(`/proc/${owner}`)) continue;
+    for (const pid of must('ip', 'netns', 'pids', name).split('\n').filter(Boolean)) tryRun('kill', ['-9', pid]);
+    must('ip', 'netns', 'del', name);
   }
 }
 

@@ -65,44 +65,6 @@ export class JailAgent implements AsyncDisposable {
   }
 }
 
-/** Something that listens in a namespace and should not be reached. */
-export class JailListener implements AsyncDisposable {
-  readonly #child: ChildProcess;
-  readonly #connected = Promise.withResolvers<void>();
-  accepted = 0;
-
-  private constructor(child: ChildProcess) {
-    this.#child = child;
-  }
-
-  static async open(network: JailNetwork, place: Place, port: number): Promise<JailListener> {
-    const child = childIn(network, place, 'listener-child.ts', String(port));
-    const listener = new JailListener(child);
-    const listening = new Promise<void>((resolve) => {
-      child.on('message', (message) => {
-        if (message === 'listening') resolve();
-        else listener.#count();
-      });
-    });
-    await within(listening, KIT_DEADLINE_MS, `a listener on port ${port} in ${place}`);
-    return listener;
-  }
-
-  /** Resolves with the first connection. */
-  get connection(): Promise<void> {
-    return within(this.#connected.promise, KIT_DEADLINE_MS, 'a connection');
-  }
-
-  #count(): void {
-    this.accepted++;
-    this.#connected.resolve();
-  }
-
-  async [Symbol.asyncDispose](): Promise<void> {
-    await ended(this.#child, () => this.#child.disconnect());
-  }
-}
-
 export class Jail implements AsyncDisposable {
   readonly network = new JailNetwork();
   readonly folder = new TempFolder();

@@ -1,7 +1,7 @@
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { RAW_SENDER } from '../kit/raw-sender.ts';
 import { AGENT, APPLIANCE, JailNetwork, jailLacks, MATE, METADATA } from './network.ts';
 
-const RAW_SENDER = `${import.meta.dirname}/raw-sender.py`;
 const lacking = jailLacks();
 
 describe.skipIf(lacking !== undefined)('the witness of the jail', () => {

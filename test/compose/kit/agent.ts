@@ -14,6 +14,8 @@ export interface AgentOptions {
   readonly proxy?: boolean;
   /** Default: outcall. */
   readonly network?: string;
+  /** False: the engine is not told to ask the appliance for names. */
+  readonly dns?: boolean;
 }
 
 export class Agent implements AsyncDisposable {
@@ -41,7 +43,7 @@ export class Agent implements AsyncDisposable {
 
 /** Starts a container that does nothing by itself, with DNS and trust as `compose/agent.yaml` has them. */
 export async function startAgent(options: AgentOptions = {}): Promise<Agent> {
-  const { image = 'outcall-agent', args = [], network = 'outcall', proxy = false } = options;
+  const { image = 'outcall-agent', args = [], network = 'outcall', proxy = false, dns = true } = options;
   const variables = { ...TRUST_VARIABLES, ...(proxy ? PROXY_VARIABLES : {}) };
   const id = await docker([
     'run',
@@ -49,8 +51,7 @@ export async function startAgent(options: AgentOptions = {}): Promise<Agent> {
     '--init',
     '--network',
     network,
-    '--dns',
-    APPLIANCE_ADDRESS,
+    ...(dns ? ['--dns', APPLIANCE_ADDRESS] : []),
     '--volume',
     'outcall-trust:/etc/outcall/trust:ro',
     ...Object.entries(variables).flatMap(([name, value]) => ['--env', `${name}=${value}`]),

@@ -1,13 +1,14 @@
 /**
  * The appliance as a user gets it: `docker compose up` of the repository's own compose.yaml and image, with an override that
- * lets it trust and reach the lab's internet. One at a time, since its network and address are fixed.
+ * lets it trust and reach the lab's internet. One at a time, since its network and address are fixed: a file takes over the
+ * one of the file before, where it asks for the same.
  */
-import { mkdirSync, rmSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdirSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import type { StatusAnswer } from '../../../src/domain/admin-api.ts';
 import type { RunResult } from '../../kit/run.ts';
-import { INTERNET_CA_FILE, INTERNET_RANGE } from './internet.ts';
+import { forget, INTERNET_CA_FILE, INTERNET_RANGE } from './internet.ts';
 import { docker, LAB_RUN, ROOT, tryDocker } from './lab.ts';
 
 export const APPLIANCE_ADDRESS = '10.203.0.2';
@@ -25,19 +26,23 @@ export interface ApplianceOptions {
   readonly profiles?: readonly string[];
 }
 
-/** Starts it, and resolves when the daemon is ready. Disposing removes containers, networks and volumes. */
+/**
+ * Resolves when the daemon is ready and has these rules; the witnesses have then forgotten what was before. One that was
+ * asked for as users have it stays up for the next file, any other is removed when it is disposed of.
+ */
 export async function startAppliance(options: ApplianceOptions): Promise<Appliance> {
-  const appliance = new Appliance(options.profiles ?? []);
-  rmSync(RULES_DIR, { recursive: true, force: true });
-  mkdirSync(RULES_DIR, { recursive: true });
+  const appliance = new Appliance(options);
+  clearRules();
   appliance.writeRules(options.rules);
   writeFileSync(OVERRIDE_FILE, JSON.stringify(overrideOf(options)));
   try {
     await appliance.compose(['up', '-d', '--pull', 'never', 'appliance', ...appliance.profiles]);
     await appliance.untilReady();
+    await appliance.reload();
+    await forget();
   } catch (error) {
     const log = await appliance.logs();
-    await appliance[Symbol.asyncDispose]();
+    await appliance.remove();
     throw new Error(`${(error as Error).message}; the appliance said:\n${log}`, { cause: error });
   }
   return appliance;
@@ -45,9 +50,11 @@ export async function startAppliance(options: ApplianceOptions): Promise<Applian
 
 export class Appliance implements AsyncDisposable {
   readonly profiles: readonly string[];
+  readonly #isUsual: boolean;
 
-  constructor(profiles: readonly string[]) {
+  constructor({ profiles = [], environment }: Omit<ApplianceOptions, 'rules'> = {}) {
     this.profiles = profiles;
+    this.#isUsual = profiles.length === 0 && environment === undefined;
   }
 
   /** docker compose with this project's files. */
@@ -87,6 +94,12 @@ export class Appliance implements AsyncDisposable {
     });
   }
 
+  /** Makes it take what is in its folder; rejects where it refuses that. */
+  async reload(): Promise<void> {
+    const { code, stderr } = await this.exec(['outcall', 'rules', 'reload']);
+    if (code !== 0) throw new Error(stderr);
+  }
+
   /** Replaces rules.yaml in the mounted folder, as an editor does: whole. */
   writeRules(text: string): void {
     writeFileSync(join(RULES_DIR, 'rules.yaml'), text);
@@ -97,9 +110,25 @@ export class Appliance implements AsyncDisposable {
     return stdout + stderr;
   }
 
-  async [Symbol.asyncDispose](): Promise<void> {
+  /** Containers, networks and volumes. */
+  async remove(): Promise<void> {
     await this.compose(['down', '--volumes', '--timeout', '2', '--remove-orphans']);
   }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    if (!this.#isUsual) await this.remove();
+  }
+}
+
+/** What the last file may have left; the engine must be up. */
+export async function removeAppliance(): Promise<void> {
+  if (existsSync(OVERRIDE_FILE)) await new Appliance().remove();
+}
+
+/** The folder stays: it is mounted. */
+function clearRules(): void {
+  mkdirSync(RULES_DIR, { recursive: true });
+  for (const name of readdirSync(RULES_DIR)) rmSync(join(RULES_DIR, name));
 }
 
 /** Asks until it is so. Only for what the engine tells to those who ask; rejects with `what` when it takes too long. */

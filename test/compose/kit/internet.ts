@@ -27,8 +27,17 @@ export async function setZone(zone: Readonly<Record<string, string | readonly st
   await ask('PUT', '/zone', JSON.stringify(zone));
 }
 
-/** Everything that reached a server of the internet since the lab was started. Names that no other test uses tell yours. */
-async function contacts(): Promise<readonly Contact[]> {
+/** The witnesses forget what they saw. */
+export async function forget(): Promise<void> {
+  const sets = ['ipv4', 'other_ipv4', 'ipv6', 'other_ipv6'].map((set) => `flush set inet witness ${set}\n`).join('');
+  const flushed = (['inet', 'host'] as const).map((place) => runIn(place, ['nft', '-f', '-'], { input: sets }));
+  const failed = (await Promise.all(flushed)).find(({ code }) => code !== 0);
+  if (failed !== undefined) throw new Error(failed.stderr);
+  await ask('DELETE', '/contacts');
+}
+
+/** Everything that reached a server of the internet since the witnesses last forgot. */
+export async function contacts(): Promise<readonly Contact[]> {
   return JSON.parse(await ask('GET', '/contacts')) as readonly Contact[];
 }
 
@@ -37,7 +46,7 @@ export async function contactsAbout(name: string): Promise<readonly string[]> {
   return (await contacts()).filter(({ what }) => what.includes(name)).map(({ kind, what }) => `${kind} ${what}`);
 }
 
-/** Kinds of packets that arrived at the internet's wire, or at the host's own programs, since the lab was started. */
+/** Kinds of packets that arrived at the internet's wire, or at the host's own programs, since the witnesses last forgot. */
 export async function packets(place: Place): Promise<readonly Packet[]> {
   const { stdout } = await runIn(place, ['nft', '-j', 'list', 'table', 'inet', 'witness']);
   const { nftables } = JSON.parse(stdout) as { nftables: readonly { set?: { elem?: readonly NftElement[] } }[] };

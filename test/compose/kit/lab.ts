@@ -9,6 +9,8 @@ export const ROOT = resolve(import.meta.dirname, '../../..');
 const LAB = process.env['LAB'] ?? join(ROOT, '.lab');
 const LAB_NAME = process.env['LAB_NAME'] ?? 'outcall';
 export const LAB_RUN = join(LAB, 'run');
+/** For the scripts of scripts/lab. */
+export const LAB_VARIABLES = { LAB, LAB_NAME };
 /** The client that came with the engine. */
 const DOCKER = join(LAB, 'engine/usr/bin/docker');
 
@@ -20,8 +22,7 @@ export const describeOnEngine = describe.skipIf(!ENGINE_CAN_RUN);
 
 /** Runs a script of scripts/lab; rejects with what it said when it fails. */
 export async function lab(script: 'up' | 'engine', args: readonly string[], timeoutMs: number): Promise<void> {
-  const env = { LAB, LAB_NAME };
-  const { code, stderr } = await run(join(ROOT, 'scripts/lab', script), args, { timeoutMs, env });
+  const { code, stderr } = await run(join(ROOT, 'scripts/lab', script), args, { timeoutMs, env: LAB_VARIABLES });
   if (code !== 0) throw new Error(`scripts/lab/${script}: exit ${code}: ${stderr}`);
 }
 

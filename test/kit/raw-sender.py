@@ -1,7 +1,8 @@
 #!/usr/bin/env python3
-"""Writes frames to eth0 as root with NET_RAW may: to the appliance's MAC, with whatever inside.
+"""Writes frames to eth0 as root with NET_RAW may: to one MAC, with whatever inside.
 
-raw-sender.py APPLIANCE TARGET...          ICMP, other protocols, forged sources, towards each target
+raw-sender.py VIA TARGET...                ICMP, other protocols, forged sources, towards each target, IPv4 or IPv6.
+                                           VIA is a MAC, or the address of the appliance, whose MAC is looked up
 raw-sender.py --router-advertisement       an IPv6 router advertisement to all nodes
 """
 import re
@@ -51,6 +52,17 @@ def tcp(source, target, port, flags):
     return body[:16] + struct.pack('!H', checksum(pseudo(source, target, 6, body))) + body[18:]
 
 
+def towards6(target):
+    source, target = socket.inet_pton(socket.AF_INET6, 'fd00:bad::1'), socket.inet_pton(socket.AF_INET6, target)
+    for protocol, body in ((58, echo()), (17, udp('0.0.0.0', '0.0.0.0', 443)), (6, tcp('0.0.0.0', '0.0.0.0', 443, 2))):
+        yield struct.pack('!IHBB', 0x60000000, len(body), protocol, 64) + source + target + body
+
+
+def own_address():
+    listed = subprocess.run(['ip', '-4', '-o', 'addr', 'show', 'eth0'], check=True, capture_output=True, text=True).stdout
+    return re.search(r'inet ([0-9.]+)', listed).group(1)
+
+
 def own_mac():
     with open('/sys/class/net/eth0/address', encoding='ascii') as file:
         return mac(file.read().strip())
@@ -88,12 +100,13 @@ def main():
     if sys.argv[1] == '--router-advertisement':
         raw.send(mac('33:33:00:00:00:01') + own_mac() + struct.pack('!H', 0x86DD) + router_advertisement())
         return
-    appliance, *targets = sys.argv[1:]
-    sources = ['10.203.0.11', '10.203.0.12', '10.203.128.1', appliance, '198.18.0.10', '198.51.100.1']
-    head = mac_of(appliance) + own_mac() + struct.pack('!H', 0x0800)
+    via, *targets = sys.argv[1:]
+    sources = [own_address(), '10.203.0.11', '10.203.0.12', '10.203.128.1', '10.203.0.2', '198.18.0.10', '198.51.100.1']
+    head = (mac(via) if ':' in via else mac_of(via)) + own_mac()
     for target in targets:
-        for packet in towards(target, sources):
-            raw.send(head + packet)
+        version6 = ':' in target
+        for packet in towards6(target) if version6 else towards(target, sources):
+            raw.send(head + struct.pack('!H', 0x86DD if version6 else 0x0800) + packet)
 
 
 main()
