@@ -12,6 +12,7 @@ import { stepLines } from './step-lines.ts';
 
 interface AttachOptions extends EngineOptions {
   readonly recreate: boolean;
+  readonly isolate: boolean;
 }
 
 export function addAttachCommand(program: Command, io: CliIo): void {
@@ -19,6 +20,7 @@ export function addAttachCommand(program: Command, io: CliIo): void {
     .description('lock running containers to the appliance: network, names, trust')
     .argument('<container...>', 'names or ids')
     .option('--recreate', 'make them anew with mounts and variables instead; the old ones are kept, stopped', false)
+    .option('--isolate', 'give each a network of its own, where no other agent is', false)
     .action((names: readonly string[], options: AttachOptions) => attachAll(io, names, options));
 }
 
@@ -46,10 +48,10 @@ function attachOne(io: CliIo, name: string, options: AttachOptions): Promise<Att
     const steps = stepLines(io, options.json);
     if (options.recreate) {
       const { recreate } = await import('../docker/recreate.ts');
-      return recreate(engine, appliance, name, steps);
+      return recreate(engine, appliance, name, steps, options);
     }
     const { attach } = await import('../docker/attach.ts');
-    return attach(engine, appliance, name, steps);
+    return attach(engine, appliance, name, steps, options);
   });
 }
 

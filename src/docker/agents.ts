@@ -8,6 +8,7 @@ import type { ContainerView } from './container-view.ts';
 import { findContainer, listContainers } from './containers.ts';
 import type { Engine } from './engine.ts';
 import { textOf } from './files.ts';
+import { isIsolated, isolatedPlaces } from './isolated.ts';
 import { isRefusal, obstacles } from './lockable.ts';
 import { ENGINE_RESOLVER, nameservers } from './resolv-conf.ts';
 
@@ -18,44 +19,76 @@ export interface AgentStanding {
   /** Empty while it is stopped and has no fixed one. */
   readonly address: string;
   /**
-   * locked: by `outcall attach`; joined: on the network by its own configuration; open: it has a way round;
-   * stopped: nothing runs in it.
+   * locked: by `outcall attach`; isolated: the same, on a network of its own; joined: on the network by its own
+   * configuration; open: it has a way round; stopped: nothing runs in it.
    */
-  readonly state: 'locked' | 'joined' | 'open' | 'stopped';
+  readonly state: 'locked' | 'isolated' | 'joined' | 'open' | 'stopped';
   /** What is not as it should be. */
   readonly problems: readonly string[];
   readonly container: ContainerView;
+  /** Its network, and the appliance there. */
+  readonly place: Appliance;
 }
 
 export async function listAgents(engine: Engine, appliance: Appliance): Promise<readonly AgentStanding[]> {
-  const [{ agents }, listed] = await Promise.all([
+  const [{ agents }, isolated] = await Promise.all([
     answerOf<AgentsAnswer>(engine, appliance, ADMIN_PATHS.agents),
-    listContainers(engine, { network: [appliance.network.name] }),
+    isolatedPlaces(engine, appliance),
   ]);
   const known = new Set(agents.map(({ id, ip }) => `${id} ${ip}`));
-  const others = listed.filter(({ id, labels }) => id !== appliance.id && labels[ROLE_LABEL] === undefined);
+  const standings = await Promise.all(
+    [...isolated, appliance].map(async (place) => {
+      const views = await viewsOn(engine, place);
+      return Promise.all(views.map((view) => standingOf(engine, place, view, views, known)));
+    }),
+  );
+  // Who is on two of them is told once, by the network of its own.
+  const byId = new Map(
+    standings
+      .flat()
+      .toReversed()
+      .map((standing) => [standing.id, standing]),
+  );
+  return [...byId.values()].toSorted((a, b) => a.name.localeCompare(b.name));
+}
+
+/** The agents of one network. */
+async function viewsOn(engine: Engine, { id: own, network }: Appliance): Promise<readonly ContainerView[]> {
+  const listed = await listContainers(engine, { network: [network.name] });
+  const others = listed.filter(({ id, labels }) => id !== own && labels[ROLE_LABEL] === undefined);
   const views = await Promise.all(others.map(({ id }) => findContainer(engine, id)));
-  const agentViews = views.filter((view) => view !== undefined).filter((view) => !isAppliance(view));
-  const standings = await Promise.all(agentViews.map((view) => standingOf(engine, appliance, view, known)));
-  return standings.toSorted((a, b) => a.name.localeCompare(b.name));
+  return views.filter((view) => view !== undefined).filter((view) => !isAppliance(view));
 }
 
 async function standingOf(
   engine: Engine,
   appliance: Appliance,
   container: ContainerView,
+  onNetwork: readonly ContainerView[],
   known: ReadonlySet<string>,
 ): Promise<AgentStanding> {
   const { id, name, image, running } = container;
   const { name: network } = appliance.network;
   const endpoint = container.networks.get(network);
   const address = endpoint?.address || endpoint?.fixedAddress || '';
-  const waysRound = await waysRoundOf(engine, network, container);
+  const mates = isIsolated(appliance.network) ? onNetwork.filter((other) => other.id !== id) : [];
+  const shared = mates.map((mate) => `${mate.name} is on its own network too`);
+  const waysRound = [...(await waysRoundOf(engine, network, container)), ...shared];
   const before = beforeOf(container, network);
-  const state = !running ? 'stopped' : waysRound.length > 0 ? 'open' : before === undefined ? 'joined' : 'locked';
+  const closed = before === undefined ? 'joined' : isIsolated(appliance.network) ? 'isolated' : 'locked';
+  const state = !running ? 'stopped' : waysRound.length > 0 ? 'open' : closed;
   const loose = running && before !== undefined ? await looseEnds(engine, appliance, container, before) : [];
   const unknown = running && !known.has(`${id} ${address}`) ? ['the appliance does not know who it is'] : [];
-  return { id, name, image, address, state, problems: [...waysRound, ...loose, ...unknown], container };
+  return {
+    id,
+    name,
+    image,
+    address,
+    state,
+    problems: [...waysRound, ...loose, ...unknown],
+    container,
+    place: appliance,
+  };
 }
 
 async function waysRoundOf(engine: Engine, network: string, container: ContainerView): Promise<readonly string[]> {

@@ -1,7 +1,7 @@
 /**
  * Attaches a running container to the appliance; undoes all of it when a step fails. Given twice, the second time only
  * mends what is not as it should be (threats rows 17, 26, 40).
- *   1. may it be locked at all      2. onto our network, off all others      3. names are asked of us
+ *   1. may it be locked at all      2. onto our network, or one of its own, off all others      3. names are asked of us
  *   4. it trusts the CA             5. the appliance knows who it is         6. seen from inside, it is locked
  */
 import { type Appliance, caOf, forgetAgent, isAppliance, tellAgents } from './appliance.ts';
@@ -12,6 +12,7 @@ import { inspectContainer } from './containers.ts';
 import type { Engine } from './engine.ts';
 import { DockerFailure } from './failure.ts';
 import { agentEntry } from './identity.ts';
+import { isIsolated, ownNetwork, placeOf } from './isolated.ts';
 import { join, keepResolvConf, leaveOthers, pointNames } from './lock.ts';
 import { isRefusal, type Obstacle, obstacles } from './lockable.ts';
 import type { Steps } from './steps.ts';
@@ -33,16 +34,31 @@ export interface Attached {
   readonly checks: readonly Check[];
 }
 
+export interface AttachWish {
+  /** A network of its own. Without it: the one it has, or the shared one. */
+  readonly isolate: boolean;
+}
+
 /** Rejects with DockerFailure; then the container is as it was, or the message says what could not be put back. */
-export async function attach(engine: Engine, appliance: Appliance, name: string, steps: Steps): Promise<Attached> {
+export async function attach(
+  engine: Engine,
+  appliance: Appliance,
+  name: string,
+  steps: Steps,
+  { isolate }: AttachWish = { isolate: false },
+): Promise<Attached> {
   const container = await inspectContainer(engine, name);
-  const warnings = await insistOnLockable(engine, appliance, container);
+  const present = await placeOf(engine, appliance, container);
+  const alone = isolate || isIsolated(present.network);
+  const warnings = await insistOnLockable(engine, appliance, container, alone);
   insistOnRunning(container);
-  const again = beforeOf(container, appliance.network.name) !== undefined;
+  const again = beforeOf(container, present.network.name) !== undefined;
+  if (again && alone) insistOnIsolated(container, present);
   const undo = new UndoStack();
   try {
-    const done = await lock(engine, appliance, container, steps, undo);
-    return { id: container.id, name: container.name, network: appliance.network.name, again, warnings, ...done };
+    const place = alone ? await ownNetwork(engine, appliance, container, steps, undo) : present;
+    const done = await lock(engine, place, container, steps, undo);
+    return { id: container.id, name: container.name, network: place.network.name, again, warnings, ...done };
   } catch (error) {
     // What was locked stays locked: undoing a repair would give it back the network that it must not have.
     if (!again) await takeBack(undo, error);
@@ -55,17 +71,24 @@ export async function insistOnLockable(
   engine: Engine,
   appliance: Appliance,
   container: ContainerView,
+  alone: boolean,
 ): Promise<readonly Obstacle[]> {
   if (container.id === appliance.id || isAppliance(container)) {
     throw new DockerFailure('refused', `${container.name} is the appliance itself`);
   }
-  const found = obstacles(container, await companionsOf(engine, container));
+  const found = obstacles(container, await companionsOf(engine, container), alone);
   const refusals = found.filter(isRefusal);
   if (refusals.length === 0) return found;
   const words = refusals.map(({ what, why }) => `\n  ${what}: ${why}`).join('');
   throw new DockerFailure('refused', `${container.name} cannot be locked:${words}`, [
     ...new Set(refusals.map(({ change }) => change)),
   ]);
+}
+
+function insistOnIsolated({ name }: ContainerView, { network }: Appliance): void {
+  if (isIsolated(network)) return;
+  const remedies = [`outcall detach ${name}, then attach it with --isolate`];
+  throw new DockerFailure('refused', `${name} is attached to network ${network.name} already`, remedies);
 }
 
 function insistOnRunning({ name, running, paused }: ContainerView): void {

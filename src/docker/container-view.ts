@@ -24,6 +24,8 @@ export interface EndpointSettings {
   readonly Aliases?: readonly string[];
   readonly DriverOpts?: Readonly<Record<string, string>>;
   readonly GwPriority?: number;
+  /** Since API 1.44; older engines make one of the address, which is the one that we ask for. */
+  readonly MacAddress?: string;
 }
 
 export interface MountView {

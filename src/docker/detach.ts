@@ -8,6 +8,7 @@ import type { ContainerView } from './container-view.ts';
 import { inspectContainer } from './containers.ts';
 import type { Engine } from './engine.ts';
 import { DockerFailure, messageOf } from './failure.ts';
+import { placeOf, removeOwnNetwork } from './isolated.ts';
 import { rejoin, writeResolvConf } from './lock.ts';
 import { leaveNetwork } from './networks.ts';
 import { restoreReplaced } from './recreate.ts';
@@ -23,8 +24,9 @@ export interface Detached {
 }
 
 /** Rejects with DockerFailure: absent where it is not attached. */
-export async function detach(engine: Engine, appliance: Appliance, name: string, steps: Steps): Promise<Detached> {
+export async function detach(engine: Engine, shared: Appliance, name: string, steps: Steps): Promise<Detached> {
   const container = await inspectContainer(engine, name);
+  const appliance = await placeOf(engine, shared, container);
   const before = beforeOf(container, appliance.network.name);
   if (before === undefined) {
     throw new DockerFailure('absent', `${container.name} is not attached`, ['outcall ps lists those that are']);
@@ -37,6 +39,7 @@ export async function detach(engine: Engine, appliance: Appliance, name: string,
   } else {
     await restore(engine, appliance, container, before, steps, attempt);
   }
+  await attempt(`network ${appliance.network.name}`, () => removeOwnNetwork(engine, appliance));
   return { id: container.id, name: container.name, networks: Object.keys(before.networks), problems };
 }
 

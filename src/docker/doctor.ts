@@ -9,6 +9,7 @@ import { ROLE_LABEL } from './beside.ts';
 import { listContainers } from './containers.ts';
 import type { Engine } from './engine.ts';
 import { DockerFailure } from './failure.ts';
+import { isIsolated } from './isolated.ts';
 import { isRefusal, obstacles } from './lockable.ts';
 import { type RuntimeTrust, runtimesOf } from './runtimes.ts';
 import { verify } from './verify.ts';
@@ -113,7 +114,7 @@ async function watchFinding(engine: Engine): Promise<Finding> {
 }
 
 async function agentFindings(engine: Engine, appliance: Appliance, agent: AgentStanding): Promise<readonly Finding[]> {
-  const { name, state, problems, container, address } = agent;
+  const { name, state, problems, container, address, place } = agent;
   const about = `agent ${name}`;
   if (state === 'stopped') return [finding(about, 'ok', 'is stopped')];
   const severity = state === 'open' ? 'fail' : 'warn';
@@ -121,10 +122,10 @@ async function agentFindings(engine: Engine, appliance: Appliance, agent: AgentS
     problems.length === 0
       ? [finding(about, 'ok', `${state} at ${address}`)]
       : problems.map((problem) => finding(about, severity, problem, `outcall attach ${name}`));
-  const warnings = obstacles(container)
+  const warnings = obstacles(container, [], isIsolated(place.network))
     .filter((obstacle) => !isRefusal(obstacle))
     .map(({ what, why, change }) => finding(about, 'warn', `${what}: ${why}`, change));
-  const broken = (await verify(engine, appliance, container.id)).filter(({ ok }) => !ok);
+  const broken = (await verify(engine, place, container.id)).filter(({ ok }) => !ok);
   const seen = broken.map(({ name: check, found, remedy }) =>
     finding(about, 'fail', `not so: ${check}${found === undefined ? '' : ` (${found})`}`, remedy),
   );

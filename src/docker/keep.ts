@@ -11,6 +11,7 @@ import type { ContainerView } from './container-view.ts';
 import { findContainer } from './containers.ts';
 import type { Engine } from './engine.ts';
 import { agentEntry } from './identity.ts';
+import { isIsolated, placeOf, removeOrphans, serve } from './isolated.ts';
 import { leaveOthers, pointNames } from './lock.ts';
 import { hasTrust, installTrust } from './trust.ts';
 import { UndoStack } from './undo.ts';
@@ -19,14 +20,17 @@ import { UndoStack } from './undo.ts';
 export type Kept = 'locked' | 'known' | 'gone' | 'none';
 
 /** Rejects with DockerFailure; what was done until then stays. */
-export async function keep(engine: Engine, appliance: Appliance, id: string): Promise<Kept> {
+export async function keep(engine: Engine, shared: Appliance, id: string): Promise<Kept> {
   const container = await findContainer(engine, id);
+  if (container === undefined) await removeOrphans(engine, shared);
+  const appliance = container === undefined ? shared : await placeOf(engine, shared, container);
   const endpoint = container?.networks.get(appliance.network.name);
   if (container === undefined || endpoint === undefined || !container.running) {
     await forgetAgent(engine, appliance, id);
     return 'gone';
   }
   if (isAppliance(container) || container.labels[ROLE_LABEL] !== undefined) return 'none';
+  if (isIsolated(appliance.network)) await serve(engine, appliance);
   if (endpoint.address !== '') await tellAgents(engine, appliance, [agentEntry(container, endpoint.address)]);
   if (beforeOf(container, appliance.network.name) === undefined) return 'known';
   await mend(engine, appliance, container);
@@ -39,6 +43,6 @@ async function mend(engine: Engine, appliance: Appliance, container: ContainerVi
   const caPem = await caOf(engine, appliance);
   const trusting = caPem === undefined || container.readOnly || (await hasTrust(engine, container, caPem));
   if (!trusting) await installTrust(engine, container, caPem);
-  await insistOnLockable(engine, appliance, container);
+  await insistOnLockable(engine, appliance, container, isIsolated(appliance.network));
   await verified(engine, appliance, container.id);
 }

@@ -11,6 +11,7 @@ import { listContainers } from './containers.ts';
 import type { Engine } from './engine.ts';
 import { DockerFailure } from './failure.ts';
 import { textOf } from './files.ts';
+import { onlyAddress } from './isolated.ts';
 import { joinNetwork, leaveNetwork } from './networks.ts';
 import { resolvConfFor } from './resolv-conf.ts';
 import type { UndoStack } from './undo.ts';
@@ -106,9 +107,12 @@ function settingsOf({ networks }: ContainerView): Before['networks'] {
 /** The one that it has on the network already, or one of its own. */
 export async function addressFor(
   engine: Engine,
-  { name, subnet = '', ipRange }: Appliance['network'],
+  network: Appliance['network'],
   container: Pick<ContainerView, 'name' | 'networks'>,
 ): Promise<string> {
+  const { name, subnet = '', ipRange } = network;
+  const only = onlyAddress(network);
+  if (only !== undefined) return only;
   const present = container.networks.get(name)?.address ?? '';
   if (inAgentsHalf(present, subnet)) return present;
   const others = await listContainers(engine, { network: [name] });

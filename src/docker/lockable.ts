@@ -55,11 +55,15 @@ const ANY_HOST_SOCKET = /\.sock(et)?$/;
 /** Graphics and compute devices compute; they reach no network. */
 const HARMLESS_DEVICE = /^\/dev\/(dri(\/.*)?|nvidia[a-z0-9-]*|kfd|snd(\/.*)?)$/;
 
-/** In the order of weight; empty for a container that can be locked and leaves nothing open. */
-export function obstacles(container: ContainerView, companions: readonly Companion[] = []): readonly Obstacle[] {
+/** In the order of weight; empty for a container that can be locked and leaves nothing open. `alone`: on a network of its own. */
+export function obstacles(
+  container: ContainerView,
+  companions: readonly Companion[] = [],
+  alone = false,
+): readonly Obstacle[] {
   const found = [
     ...privilege(container),
-    ...capabilityObstacles(container),
+    ...capabilityObstacles(container, alone),
     ...namespaceObstacles(container),
     ...container.mounts.flatMap(mountObstacles),
     ...deviceObstacles(container),
@@ -86,7 +90,7 @@ function privilege({ privileged }: ContainerView): readonly Obstacle[] {
   return [refuse('privileged', 'it has every capability and every device of the host', 'remove privileged: true')];
 }
 
-function capabilityObstacles(container: ContainerView): readonly Obstacle[] {
+function capabilityObstacles(container: ContainerView, alone: boolean): readonly Obstacle[] {
   if (container.privileged) return [];
   const refused = Object.entries(REFUSED_CAPABILITIES)
     .filter(([name]) => hasCapability(container, name))
@@ -95,11 +99,11 @@ function capabilityObstacles(container: ContainerView): readonly Obstacle[] {
       return refuse(`capability ${name}`, why, change);
     });
   if (!hasCapability(container, 'NET_RAW')) return refused;
-  const why = 'on the bridge that agents share it could send frames in the name of another container';
-  return [
-    ...refused,
-    warn('capability NET_RAW', why, 'write cap_drop: [NET_RAW], attach with --recreate, or run the guard'),
-  ];
+  const why = alone
+    ? 'it could send frames to the host’s side of its bridge'
+    : 'on the bridge that agents share it could send frames in the name of another container';
+  const change = `write cap_drop: [NET_RAW], attach with --recreate${alone ? '' : ' or --isolate'}, or run the guard`;
+  return [...refused, warn('capability NET_RAW', why, change)];
 }
 
 function namespaceObstacles({ networkMode, pidMode, ipcMode }: ContainerView): readonly Obstacle[] {

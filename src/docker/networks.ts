@@ -1,6 +1,7 @@
 /** Networks of the engine: what one is, and containers joining and leaving them. Judges nothing. */
 import type { EndpointSettings } from './container-view.ts';
 import { type Engine, said, saidOrAbsent } from './engine.ts';
+import { DockerFailure } from './failure.ts';
 
 export interface NetworkView {
   readonly id: string;
@@ -33,7 +34,50 @@ interface Inspected {
 export async function findNetwork(engine: Engine, name: string): Promise<NetworkView | undefined> {
   const answer = engine.docker.getNetwork(name).inspect() as Promise<unknown> as Promise<Inspected>;
   const found = await saidOrAbsent(`reading network ${name}`, answer);
-  if (found === undefined) return undefined;
+  return found === undefined ? undefined : networkView(found);
+}
+
+/** All of the engine, or those with these labels. */
+export async function listNetworks(engine: Engine, labels: readonly string[] = []): Promise<readonly NetworkView[]> {
+  const filters = JSON.stringify(labels.length === 0 ? {} : { label: labels });
+  const answer = engine.docker.listNetworks({ filters }) as Promise<unknown> as Promise<readonly Inspected[]>;
+  return (await said('listing networks', answer)).map(networkView);
+}
+
+/** Options of POST /networks/create that we use. */
+export interface NetworkSpec {
+  readonly name: string;
+  readonly subnet: string;
+  readonly ipRange: string;
+  readonly gateway: string;
+  readonly options: Readonly<Record<string, string>>;
+  readonly labels: Readonly<Record<string, string>>;
+}
+
+/** A bridge that leads nowhere. */
+export async function createClosedNetwork(engine: Engine, spec: NetworkSpec): Promise<NetworkView> {
+  const { name, subnet, ipRange, gateway, options, labels } = spec;
+  const request = {
+    Name: name,
+    Driver: 'bridge',
+    Internal: true,
+    EnableIPv6: false,
+    Options: { ...options },
+    Labels: { ...labels },
+    IPAM: { Config: [{ Subnet: subnet, IPRange: ipRange, Gateway: gateway }] },
+  };
+  await said(`making network ${name}`, engine.docker.createNetwork(request));
+  const made = await findNetwork(engine, name);
+  if (made === undefined) throw new DockerFailure('engine', `network ${name} was made and is not there`);
+  return made;
+}
+
+/** Nothing happens where it is gone already. */
+export async function removeNetwork(engine: Engine, name: string): Promise<void> {
+  await saidOrAbsent(`removing network ${name}`, engine.docker.getNetwork(name).remove() as Promise<unknown>);
+}
+
+function networkView(found: Inspected): NetworkView {
   const ipv4 = found.IPAM?.Config?.find(({ Subnet }) => Subnet !== undefined && !Subnet.includes(':'));
   return {
     id: found.Id,

@@ -5,13 +5,14 @@
  */
 import type { ContainerCreateOptions } from 'dockerode';
 import { type Appliance, tellAgents } from './appliance.ts';
-import { type Attached, insistOnLockable, takeBack, verified } from './attach.ts';
+import { type Attached, type AttachWish, insistOnLockable, takeBack, verified } from './attach.ts';
 import { attachedSettings, type Before, beforeOf } from './before.ts';
 import type { ContainerView, Inspection } from './container-view.ts';
 import { inspectContainer, inspectRaw, SHORT_ID_CHARS } from './containers.ts';
 import { type Engine, said, saidOrAbsent } from './engine.ts';
 import { DockerFailure } from './failure.ts';
 import { agentEntry } from './identity.ts';
+import { ownNetwork, placeOf } from './isolated.ts';
 import { addressFor } from './lock.ts';
 import type { Steps } from './steps.ts';
 import { UndoStack } from './undo.ts';
@@ -36,21 +37,28 @@ interface WholeInspection extends Inspection {
 }
 
 /** Rejects with DockerFailure; then the old container runs again under its name. */
-export async function recreate(engine: Engine, appliance: Appliance, name: string, steps: Steps): Promise<Attached> {
+export async function recreate(
+  engine: Engine,
+  shared: Appliance,
+  name: string,
+  steps: Steps,
+  { isolate }: AttachWish = { isolate: false },
+): Promise<Attached> {
   const container = await inspectContainer(engine, name);
   const inspection = (await inspectRaw(engine, container.id)) as WholeInspection;
-  await insistOnRecreatable(engine, appliance, container);
-  const address = await addressFor(engine, appliance.network, container);
+  await insistOnRecreatable(engine, shared, container);
   const before = stateOf(inspection);
   const undo = new UndoStack();
   try {
+    const appliance = isolate ? await ownNetwork(engine, shared, container, steps, undo) : shared;
+    const address = await addressFor(engine, appliance.network, container);
     await steps.run('setting the old one aside', () => setAside(engine, container, before, undo), String);
     const options = await anew(engine, appliance, inspection, attachedSettings(address, before));
     const made = () => start(engine, container.name, options, undo);
     const id = await steps.run('making it anew', made, () => `on network ${appliance.network.name} as ${address}`);
     const view = await inspectContainer(engine, id);
     await tellAgents(engine, appliance, [agentEntry(view, address)]);
-    const warnings = await insistOnLockable(engine, appliance, view);
+    const warnings = await insistOnLockable(engine, appliance, view, isolate);
     const verifying = () => verified(engine, appliance, id);
     const checks = await steps.run('looking from inside', verifying, (all) => `${all.length} checks from inside hold`);
     const trust = { stores: [], bundle: undefined, variables: [] };
@@ -86,7 +94,8 @@ export async function restoreReplaced(engine: Engine, copy: ContainerView, { rep
 }
 
 async function insistOnRecreatable(engine: Engine, appliance: Appliance, container: ContainerView): Promise<void> {
-  if (beforeOf(container, appliance.network.name) !== undefined) {
+  const { network } = await placeOf(engine, appliance, container);
+  if (beforeOf(container, network.name) !== undefined) {
     const remedies = [`outcall detach ${container.name}, then attach it with --recreate`];
     throw new DockerFailure('refused', `${container.name} is attached already`, remedies);
   }
@@ -96,7 +105,7 @@ async function insistOnRecreatable(engine: Engine, appliance: Appliance, contain
   }
   // A container without a network cannot be joined to one; a new one can.
   const lockable = container.networkMode === 'none' ? { ...container, networkMode: 'default' } : container;
-  await insistOnLockable(engine, appliance, lockable);
+  await insistOnLockable(engine, appliance, lockable, false);
   const volume = engine.docker.getVolume(TRUST_VOLUME).inspect({}) as Promise<unknown>;
   if ((await saidOrAbsent(`reading volume ${TRUST_VOLUME}`, volume)) !== undefined) return;
   throw new DockerFailure('absent', `there is no volume ${TRUST_VOLUME}`, ['docker compose up -d makes and fills it']);

@@ -7,6 +7,7 @@ import { listContainers, SHORT_ID_CHARS } from './containers.ts';
 import type { Engine } from './engine.ts';
 import { happenings } from './events.ts';
 import { messageOf } from './failure.ts';
+import { isolatedPlaces, removeOrphans } from './isolated.ts';
 import { type Kept, keep } from './keep.ts';
 
 /** After the engine went away, or in the middle of a start: both take seconds. */
@@ -110,10 +111,13 @@ class Watcher {
     }
   }
 
-  async #addAll({ network }: Appliance): Promise<void> {
+  async #addAll(appliance: Appliance): Promise<void> {
     this.#all = false;
-    const listed = await listContainers(this.#engine, { network: [network.name] });
-    for (const { id, running } of listed) if (running) this.#waiting.add(id);
+    await removeOrphans(this.#engine, appliance);
+    for (const { network } of [appliance, ...(await isolatedPlaces(this.#engine, appliance))]) {
+      const listed = await listContainers(this.#engine, { network: [network.name] });
+      for (const { id, running } of listed) if (running) this.#waiting.add(id);
+    }
   }
 
   async #lookAtWaiting(appliance: Appliance): Promise<void> {

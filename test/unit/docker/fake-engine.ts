@@ -98,6 +98,8 @@ export class FakeEngine implements AsyncDisposable {
     if (kind === 'containers' && name === 'json') return send(200, this.#list(asked.query));
     if (kind === 'containers' && name === 'create') return send(201, { Id: this.#create(asked).id });
     if (kind === 'containers') return this.#container(asked, this.#find(name), action, send, response);
+    if (kind === 'networks' && name === '') return send(200, this.#networks(asked.query));
+    if (kind === 'networks' && name === 'create') return send(201, this.#makeNetwork(asked));
     if (kind === 'networks') return this.#network(asked, this.#networkOf(name), action, send);
     if (kind === 'exec') return this.#exec(name, action, send, response);
     if (kind === 'events') return this.#listen(response);
@@ -149,6 +151,10 @@ export class FakeEngine implements AsyncDisposable {
 
   #network({ method, body }: Asked, network: FakeNetwork, action: string, send: Send): void {
     if (method === 'GET') return send(200, network);
+    if (method === 'DELETE') {
+      this.world.removeNetwork(network.Name);
+      return send(204);
+    }
     const { Container, EndpointConfig } = parse(body) as { Container: string; EndpointConfig?: object };
     const container = this.#find(Container);
     if (action === 'connect') this.world.connect(container, network.Name, EndpointConfig ?? {});
@@ -196,6 +202,19 @@ export class FakeEngine implements AsyncDisposable {
         return filters['label']?.some((text) => labels[text.split('=')[0] ?? ''] !== text.split('=')[1]) !== true;
       })
       .map((container) => container.listed(this.world));
+  }
+
+  #networks(query: URLSearchParams): readonly FakeNetwork[] {
+    const { label = [] } = JSON.parse(query.get('filters') ?? '{}') as { label?: string[] };
+    return [...this.world.networks.values()].filter(({ Labels = {} }) =>
+      label.every((text) => Labels[text.split('=')[0] ?? ''] === text.split('=')[1]),
+    );
+  }
+
+  #makeNetwork({ body }: Asked): object {
+    const spec = parse(body) as FakeNetwork;
+    this.world.addNetwork(spec.Name, spec);
+    return { Id: `id-${spec.Name}` };
   }
 
   #create({ body, query }: Asked): FakeContainer {

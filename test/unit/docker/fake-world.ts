@@ -24,7 +24,8 @@ export interface FakeNetwork {
   readonly Driver: string;
   readonly Internal: boolean;
   readonly Options: Readonly<Record<string, string>>;
-  readonly IPAM: { readonly Config: readonly object[] };
+  readonly Labels?: Readonly<Record<string, string>>;
+  readonly IPAM: { readonly Config: readonly { readonly Subnet?: string; readonly IPRange?: string }[] };
 }
 
 interface Spec {
@@ -124,6 +125,8 @@ export class FakeWorld {
   readonly caPem: string | undefined;
   /** What the probe finds in place of what follows from the networks. */
   findings: Partial<ProbeFindings> = {};
+  /** --isolated of the appliance. */
+  isolatedRange: string | undefined = '10.204.0.0/14';
   onListening: (() => void) | undefined;
 
   constructor(caPem?: string) {
@@ -149,6 +152,13 @@ export class FakeWorld {
       IPAM: { Config: [] },
     };
     this.networks.set(name, { ...network, ...fields });
+  }
+
+  removeNetwork(name: string): void {
+    if (this.containers.some(({ running, networks }) => running && networks.has(name))) {
+      throw new Error(`network ${name} has active endpoints`);
+    }
+    this.networks.delete(name);
   }
 
   /** Running, on these networks. */
@@ -211,9 +221,10 @@ export class FakeWorld {
 
   #findingsIn(target: FakeContainer): ProbeFindings {
     const locked = [...target.networks.keys()].every((name) => this.networks.get(name)?.Internal);
-    const { IPAMConfig } = (target.networks.get('outcall') ?? {}) as InspectedEndpoint;
+    const closed = [...target.networks.keys()].find((name) => this.networks.get(name)?.Internal);
+    const { IPAMConfig } = (target.networks.get(closed ?? '') ?? {}) as InspectedEndpoint;
     return {
-      resolver: target.networks.has('outcall') ? 'outcall' : 'nobody',
+      resolver: closed === undefined ? 'nobody' : 'outcall',
       engineResolver: 'refusal',
       nameservers: nameservers(target.files.get('/etc/resolv.conf') ?? ''),
       defaultRoutes: locked ? [] : ['eth0'],
@@ -223,10 +234,21 @@ export class FakeWorld {
     };
   }
 
+  /** It serves every network that it is on, at once. */
+  #isolated(): object | null {
+    if (this.isolatedRange === undefined) return null;
+    const appliance = this.containers.find(({ labels }) => labels['outcall.role'] === 'appliance');
+    const served = [...(appliance?.networks.keys() ?? [])]
+      .filter((name) => name !== 'outcall')
+      .map((name) => this.networks.get(name)?.IPAM.Config[0]?.Subnet);
+    return { range: this.isolatedRange, served };
+  }
+
   #admin([method, target = '', body]: readonly string[]): Output {
     if (target === '/v1/ca/bundle') {
       return this.caPem === undefined ? { code: 6, err: 'outcall: no CA is loaded\n' } : { out: this.caPem };
     }
+    if (target === '/v1/status') return { out: JSON.stringify({ isolated: this.#isolated() }) };
     if (method === 'POST') {
       const { agents } = JSON.parse(body ?? '') as { agents: AgentEntry[] };
       for (const agent of agents) this.agents.set(agent.id, agent);
