@@ -33,8 +33,8 @@ export interface Allow {
   /** False where the rule says `log: false`. */
   readonly log: boolean;
   /**
-   * From decideConnect and decideName alone: it hangs on the ClientHello or the certificate. Nothing may be dialled before
-   * decideHello has been asked.
+   * From decideConnect alone: it hangs on the ClientHello or the certificate. Nothing may be dialled before decideHello
+   * has been asked.
    */
   readonly provisional: boolean;
   /** The rule has egress.response: decideResponse is asked before the first byte of the answer goes to the agent. */

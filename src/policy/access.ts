@@ -8,10 +8,10 @@ import type { AgentFacts, ConnectFacts, Scheme } from '../domain/facts.ts';
 import type { Host } from '../domain/hostname.ts';
 import type { Enforcement, Verdict } from '../domain/verdict.ts';
 import { children, dottedPath } from './cel-ast.ts';
-import { evaluate, servesPort } from './decide.ts';
 import { Frame } from './frame.ts';
 import type { RuleFinder } from './host-index.ts';
 import { type NamedHosts, namedHosts } from './host-scope.ts';
+import { evaluate, servesPort } from './outcome.ts';
 import type { Rule } from './rule.ts';
 
 /** By name, or `any` for all of them. */
@@ -116,7 +116,7 @@ class AccessReader {
   concerns(rule: Rule): boolean {
     return (['https', 'http'] as const).some((scheme) => {
       this.#frame.setAsked(this.#agent, scheme, undefined, undefined);
-      const outcome = evaluate(rule, this.#frame);
+      const outcome = evaluate(rule.read, this.#frame);
       return outcome === true || outcome === undefined || (outcome !== false && rule.allow === undefined);
     });
   }
@@ -168,8 +168,8 @@ class AccessReader {
     let mayPass = false;
     let mayNot = false;
     for (const rule of this.#parts.finder.candidates(host)) {
-      if (!servesPort(rule, port)) continue;
-      const outcome = evaluate(rule, this.#frame);
+      if (!servesPort(rule, port) || rule.tls !== undefined) continue;
+      const outcome = evaluate(rule.read, this.#frame);
       if (rule.allow !== undefined) {
         if (outcome !== true && outcome !== undefined) continue;
         mayPass = true;

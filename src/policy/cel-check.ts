@@ -10,7 +10,7 @@ import { BINARY_METHODS, FUNCTIONS, TERNARY_METHODS, UNARY_METHODS } from './cel
 import { tooDeepAt } from './cel-scan.ts';
 import type { Frame } from './frame.ts';
 import { MAX_AST_NODES, MAX_CONDITION_CHARS, MAX_NESTED_COMPREHENSIONS, MAX_NESTING } from './limits.ts';
-import { GROUPS, NAMES, UNFILLED_NAMES } from './names.ts';
+import { CERTIFICATE_NAMES, GROUPS, NAMES, RESPONSE_NAMES, SUBGROUPS } from './names.ts';
 import { nearest } from './problem.ts';
 import { ruleEnvironment, ruleScope } from './rule-scope.ts';
 
@@ -36,9 +36,12 @@ const METHODS: ReadonlySet<string> = new Set([
 
 let environment: Environment | undefined;
 
+/** Where an expression stands: names of the other place are refused. */
+export type Place = 'condition' | 'response';
+
 /** Compiles a condition whose definitions have been expanded; it must be a bool. */
-export function checkCondition(source: string): Checked<Condition> {
-  const parsed = parseGuarded(source);
+export function checkCondition(source: string, place: Place = 'condition'): Checked<Condition> {
+  const parsed = parseGuarded(source, place);
   if (!parsed.ok) return parsed;
   const check = parsed.value.check();
   if (!check.valid) return refused(typeFault(source, check.error));
@@ -61,7 +64,7 @@ export function checkCondition(source: string): Checked<Condition> {
 
 /** Parses an expression of any type and checks its caps and names: what can be said of a definition by itself. */
 export function checkExpression(source: string): Checked<void> {
-  const parsed = parseGuarded(source);
+  const parsed = parseGuarded(source, undefined);
   return parsed.ok ? { ok: true, value: undefined } : parsed;
 }
 
@@ -71,7 +74,7 @@ interface Parsed {
   readonly uses: ReadonlySet<string>;
 }
 
-function parseGuarded(source: string): Checked<Parsed> {
+function parseGuarded(source: string, place: Place | undefined): Checked<Parsed> {
   const tooLong = source.length > MAX_CONDITION_CHARS;
   if (tooLong) return refused(whole(source, `longer than ${MAX_CONDITION_CHARS} characters`, 'split it into rules'));
   if (source.trim() === '')
@@ -88,7 +91,7 @@ function parseGuarded(source: string): Checked<Parsed> {
   environment ??= ruleEnvironment();
   try {
     const program = environment.parse(source);
-    const names = new NameCheck();
+    const names = new NameCheck(place);
     names.visit(program.ast, [], 0);
     if (names.faults.length > 0) return { ok: false, faults: names.faults };
     return { ok: true, value: { ast: program.ast, check: () => program.check(), uses: names.uses } };
@@ -156,6 +159,12 @@ function typeFix(message: string): string | undefined {
 class NameCheck {
   readonly faults: Fault[] = [];
   readonly uses = new Set<string>();
+  readonly #place: Place | undefined;
+
+  /** A definition by itself has no place yet. */
+  constructor(place: Place | undefined) {
+    this.#place = place;
+  }
 
   visit(node: ASTNode, locals: readonly string[], loops: number): void {
     const path = dottedPath(node);
@@ -190,18 +199,23 @@ class NameCheck {
   }
 
   #name(node: ASTNode, path: string): void {
-    const [group, field] = path.split('.') as [string, string | undefined];
-    const name = `${group}.${field}`;
-    if (NAMES.has(name)) this.uses.add(name);
-    else if (UNFILLED_NAMES.has(name)) this.#add(node, `${name} is not supported by this version`, 'leave it out');
-    else if (GROUPS.has(group) && field === undefined) {
-      this.#add(node, `${group} is a group of names`, `write one of ${fieldsOf(group).join(', ')}`);
-    } else
-      this.#add(
-        node,
-        `${field === undefined ? group : name} is not a name of conditions`,
-        meant(field === undefined ? group : name),
-      );
+    const parts = path.split('.');
+    const subgroup = parts.slice(0, 2).join('.');
+    // A name may be followed by fields of its value.
+    const name = parts.slice(0, SUBGROUPS.has(subgroup) ? 3 : 2).join('.');
+    if (NAMES.has(name)) this.#use(node, name);
+    else if (GROUPS.has(name) || SUBGROUPS.has(name)) {
+      this.#add(node, `${name} is a group of names`, `write one of ${fieldsOf(name).join(', ')}`);
+    } else this.#add(node, `${name} is not a name of conditions`, meant(name));
+  }
+
+  #use(node: ASTNode, name: string): void {
+    this.uses.add(name);
+    if (this.#place === 'condition' && RESPONSE_NAMES.has(name)) {
+      this.#add(node, `${name} is only known in egress.response`, 'move it there, with mode: intercept');
+    } else if (this.#place === 'response' && CERTIFICATE_NAMES.has(name)) {
+      this.#add(node, `${name} is not known where the connection is decrypted`, 'leave it out');
+    }
   }
 
   #unknownCall(node: ASTNode, name: string, known: ReadonlySet<string>): void {
@@ -222,7 +236,7 @@ function fieldsOf(group: string): readonly string[] {
 /** The name that was probably meant: near in spelling, or the same last part. */
 function meant(path: string): string | undefined {
   const last = path.slice(path.lastIndexOf('.') + 1);
-  const lasts = [...NAMES.keys()].map((name) => name.slice(name.indexOf('.') + 1));
+  const lasts = [...NAMES.keys()].map((name) => name.slice(name.lastIndexOf('.') + 1));
   const byLast = (word: string | undefined) => [...NAMES.keys()].find((name) => name.endsWith(`.${word}`));
   return nearest(path, NAMES.keys()) ?? (lasts.includes(last) ? byLast(last) : byLast(nearest(last, lasts)));
 }

@@ -7,11 +7,13 @@ import type { AgentFacts, HeaderList, RequestFacts, Scheme } from '../domain/fac
 import { type Host, isAddress } from '../domain/hostname.ts';
 import type { Decision, Mode } from '../domain/verdict.ts';
 import { CelError } from './cel-value.ts';
-import { type Decider, evaluate, type Outcome, servesPort } from './decide.ts';
+import type { ConnectionDecider } from './connection.ts';
+import type { Decider } from './decide.ts';
 import { type PartTrace, partsOf } from './explain-parts.ts';
 import { queryReadings } from './explain-query.ts';
 import { Frame } from './frame.ts';
 import type { RuleFinder } from './host-index.ts';
+import { type Outcome, outcomeOf, servesPort } from './outcome.ts';
 import type { Rule } from './rule.ts';
 
 /** What to explain. undefined in a field: not known. */
@@ -77,13 +79,15 @@ const HANGS = 'it hangs on what is not known here';
 export class Explainer {
   readonly #count: number;
   readonly #finder: RuleFinder;
+  readonly #connections: ConnectionDecider;
   readonly #decider: Decider;
   readonly #frame = new Frame();
 
   /** `count`: of all rules. */
-  constructor(count: number, finder: RuleFinder, decider: Decider) {
+  constructor(count: number, finder: RuleFinder, connections: ConnectionDecider, decider: Decider) {
     this.#count = count;
     this.#finder = finder;
+    this.#connections = connections;
     this.#decider = decider;
   }
 
@@ -110,7 +114,7 @@ export class Explainer {
 
   #connect(asked: Asked, port: number): PhaseTrace {
     const facts = { agent: agentOf(asked), host: asked.host, port };
-    const verdict = this.#decider.connect(facts);
+    const verdict = this.#connections.connect(facts);
     const traced = this.#phase('connect', verdict, asked.host, (rule) => {
       if (!servesPort(rule, port)) return skipped(rule);
       if (rule.view.mode === 'intercept') this.#frame.setLate(asked.host, facts);
@@ -160,7 +164,7 @@ export class Explainer {
   }
 
   #trace(rule: Rule): RuleTrace {
-    const outcome = evaluate(rule, this.#frame);
+    const outcome = outcomeOf(rule, this.#frame);
     return {
       ...skipped(rule),
       outcome: outcomeName(outcome),

@@ -3,12 +3,24 @@
  * built only when a condition looks at them, and once. One Frame serves all decisions of a rule set, in turn.
  * Upholds: threats 28 and 29 (a body that was not readable is null, never "").
  */
-import type { AgentFacts, ConnectFacts, HeaderList, NameFacts, RequestFacts, Scheme } from '../domain/facts.ts';
+import type {
+  AgentFacts,
+  CertificateFacts,
+  ConnectFacts,
+  HeaderList,
+  NameFacts,
+  RequestFacts,
+  ResponseFacts,
+  Scheme,
+  TlsFacts,
+} from '../domain/facts.ts';
 import type { Host } from '../domain/hostname.ts';
-import { Budget, type CelMap, type Known, OUT_OF_BUDGET, spendChars, type Value } from './cel-value.ts';
+import { Budget, CelError, type CelMap, type Known, OUT_OF_BUDGET, spendChars, type Value } from './cel-value.ts';
 import { EVALUATION_STEPS } from './limits.ts';
 
 const NO_HEADERS: HeaderList = [];
+const NO_HELLO = new CelError('no_value', 'the ClientHello of this connection was not kept');
+const NO_CERTIFICATE = new CelError('no_value', "the server's certificate cannot be seen");
 /** Names and values of header fields that are looked at in one step. */
 const FIELDS_PER_STEP_LOG2 = 3;
 
@@ -25,6 +37,11 @@ export class Frame extends Budget {
   headers: HeaderList | undefined;
   bodySize: number | undefined;
   body: string | null | undefined;
+  /** null: nobody will know. So too the certificate. */
+  tls: TlsFacts | null | undefined;
+  certificate: CertificateFacts | null | undefined;
+  response: ResponseFacts | undefined;
+  #responseHeaderMap: ReadonlyMap<string, string> | undefined;
   #headerMap: ReadonlyMap<string, string> | undefined;
   #query: ReadonlyMap<string, readonly string[]> | undefined;
   #json: Known | undefined;
@@ -65,6 +82,12 @@ export class Frame extends Budget {
     this.body = null;
   }
 
+  /** What TLS has shown of the connection that was set, which is TLS then. */
+  setTls(tls: TlsFacts | undefined, certificate: CertificateFacts | null | undefined): void {
+    this.tls = tls;
+    this.certificate = certificate;
+  }
+
   /** A request. Whether the body may be seen is set for each rule: see `showBody`. */
   setRequest(facts: RequestFacts): void {
     this.#setConnection(facts.host, facts);
@@ -74,6 +97,13 @@ export class Frame extends Budget {
     this.headers = facts.headers;
     this.bodySize = facts.bodySize;
     this.body = null;
+    this.tls = facts.tls ?? null;
+    this.certificate = null;
+  }
+
+  /** The answer to the request that was set. */
+  setResponse(response: ResponseFacts): void {
+    this.response = response;
   }
 
   /** What the next rule sees of the body: everything known of it, or (without match_body) nothing but its size. */
@@ -111,6 +141,24 @@ export class Frame extends Budget {
     return joined;
   }
 
+  get responseHeaderMap(): CelMap | undefined {
+    if (this.response === undefined) return undefined;
+    this.#responseHeaderMap ??= joinHeaders(this.response.headers);
+    return this.#responseHeaderMap;
+  }
+
+  /** Something of the ClientHello; `plain` where there is none to come. */
+  hello(plain: Known, read: (tls: TlsFacts) => Known): Value {
+    if (this.scheme === 'http') return plain;
+    return this.tls === null ? NO_HELLO : this.tls && read(this.tls);
+  }
+
+  /** Something of the server's certificate; `plain` where there is none to come. */
+  cert(plain: Known, read: (certificate: CertificateFacts) => Known): Value {
+    if (this.scheme === 'http') return plain;
+    return this.certificate === null ? NO_CERTIFICATE : this.certificate && read(this.certificate);
+  }
+
   get query(): CelMap | undefined {
     if (this.path === undefined) return undefined;
     this.#query ??= parseQuery(this.path);
@@ -133,6 +181,10 @@ export class Frame extends Budget {
     this.port = facts?.port;
     // A connection that can be decrypted carries TLS; plain HTTP is decided by its request alone.
     this.scheme = 'https';
+    this.tls = undefined;
+    this.certificate = undefined;
+    this.response = undefined;
+    this.#responseHeaderMap = undefined;
     this.#headerMap = undefined;
     this.#query = undefined;
     this.#json = undefined;

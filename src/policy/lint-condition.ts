@@ -8,6 +8,7 @@ import { canonicalHost } from '../domain/hostname.ts';
 import { children, dottedPath, stringListLiteral, stringLiteral } from './cel-ast.ts';
 import type { Fault } from './cel-compile.ts';
 import { HOST_NAMES } from './names.ts';
+import { fingerprintOf } from './tls-match.ts';
 
 export interface ConditionFinding extends Fault {
   readonly severity: 'error' | 'warning';
@@ -17,6 +18,10 @@ export interface ConditionFinding extends Fault {
 const METHODS: ReadonlySet<string> = new Set([
   ...['GET', 'HEAD', 'POST', 'PUT', 'DELETE', 'CONNECT', 'OPTIONS', 'TRACE', 'PATCH'],
 ]);
+
+const TLS_VERSIONS: ReadonlySet<string> = new Set(['1.0', '1.1', '1.2', '1.3']);
+
+const HEADER_MAPS: ReadonlySet<string> = new Set(['http.headers', 'http.response.headers']);
 
 export function lintCondition(ast: ASTNode, action: 'allow' | 'block'): readonly ConditionFinding[] {
   const lint = new ConditionLint(action);
@@ -57,10 +62,18 @@ class ConditionLint {
     if (text === undefined || path === undefined) return;
     if (HOST_NAMES.has(path)) this.#hostText(literal, text);
     else if (path === 'http.method') this.#methodText(literal, text);
+    else if (path === 'tls.version' && !TLS_VERSIONS.has(text))
+      this.#never(literal, 'versions of TLS are written "1.3", "1.2", "1.1", "1.0"', undefined);
+    else if (path === 'tls.cert.fingerprint_sha256' && fingerprintOf(text) !== text)
+      this.#never(
+        literal,
+        'a fingerprint is 64 lower-case hex digits',
+        fingerprintOf(text) && `"${fingerprintOf(text)}"`,
+      );
   }
 
   #membership(item: ASTNode, list: ASTNode): void {
-    if (dottedPath(list) === 'http.headers') this.#headerName(list, item);
+    this.#headerName(list, item);
     if (list.op === 'list' && stringListLiteral(list) !== undefined)
       for (const text of list.args) this.#literal(item, text);
   }
@@ -84,8 +97,10 @@ class ConditionLint {
 
   #headerName(map: ASTNode, key: ASTNode): void {
     const name = stringLiteral(key);
-    if (dottedPath(map) !== 'http.headers' || name === undefined || name === name.toLowerCase()) return;
-    this.#never(key, 'names in http.headers are lower-case', `"${name.toLowerCase()}", or http.header("${name}")`);
+    const path = dottedPath(map);
+    if (path === undefined || !HEADER_MAPS.has(path) || name === undefined || name === name.toLowerCase()) return;
+    const call = path === 'http.headers' ? `, or http.header("${name}")` : '';
+    this.#never(key, `names in ${path} are lower-case`, `"${name.toLowerCase()}"${call}`);
   }
 
   #suffix(node: ASTNode, text: ASTNode, end: ASTNode | undefined): void {

@@ -9,7 +9,7 @@ import { Frame } from './frame.ts';
 import { HostIndex } from './host-index.ts';
 import { type HostScope, hostScope, parents } from './host-scope.ts';
 import { multiTenant } from './multi-tenant.ts';
-import { HOST_NAMES, REQUEST_NAMES } from './names.ts';
+import { CERTIFICATE_NAMES, HOST_NAMES, REQUEST_NAMES } from './names.ts';
 import { makeRule, type Rule, type RuleDraft } from './rule.ts';
 
 export interface RuleWarning {
@@ -57,7 +57,8 @@ class SetLint {
     if (earlier !== undefined) add(...shadowed(rule, earlier));
     if (rule.view.action === 'allow') this.#lintAllow(draft, rule, add);
     this.#lintRequestNames(draft, rule, add);
-    if (onlyHosts(draft.condition.ast) && rule.ports === undefined) this.#remember(rule);
+    this.#lintCertificateNames(draft, rule, add);
+    if (decidesHosts(rule)) this.#remember(rule);
   }
 
   #lintAllow(draft: RuleDraft, { scope, view }: Rule, add: (message: string, fix: string) => void): void {
@@ -89,6 +90,15 @@ class SetLint {
         'add http.method != "CONNECT" &&',
       );
     }
+  }
+
+  #lintCertificateNames(draft: RuleDraft, rule: Rule, add: (message: string, fix: string) => void): void {
+    const name = draft.condition.uses.values().find((used) => CERTIFICATE_NAMES.has(used));
+    if (rule.view.action === 'allow' || name === undefined || !this.#meetsIntercept(rule.scope)) return;
+    add(
+      `${name} is not known where these hosts are decrypted, so every request that it decides is blocked`,
+      'name hosts that are tunnelled',
+    );
   }
 
   /** The earlier rule that leaves this one nothing to decide, if there is one. */
@@ -159,6 +169,12 @@ function shadowed(rule: Rule, earlier: Rule): [message: string, fix: string] {
 function someHosts(scope: HostScope): readonly string[] {
   if (scope === 'any') return ['host.invalid'];
   return [...scope.exact, ...[...scope.below].map((name) => `host.${name}`)].slice(0, MAX_HOSTS_LOOKED_AT);
+}
+
+/** Nothing about these hosts is left to the rules after it. */
+function decidesHosts(rule: Rule): boolean {
+  const passesOn = rule.tls !== undefined || (rule.allow === undefined && rule.audits);
+  return !passesOn && rule.ports === undefined && onlyHosts(rule.ast);
 }
 
 /** The condition is exactly its host scope: true for every host in it, whatever else is the case. */

@@ -45,6 +45,50 @@ export const NAMES: ReadonlyMap<string, Name> = new Map<string, Name>([
       description: 'equals http.host; empty for plain HTTP',
     },
   ],
+  [
+    'tls.version',
+    {
+      type: 'string',
+      read: (f) => f.hello('', (tls) => tls.version),
+      description: 'the highest that the client offers, as "1.3"; empty for plain HTTP',
+    },
+  ],
+  [
+    'tls.alpn',
+    {
+      type: 'list<string>',
+      read: (f) => f.hello([], (tls) => tls.alpn),
+      description: 'the protocols that the client offers; empty for plain HTTP',
+    },
+  ],
+  [
+    'tls.cert.subject_cn',
+    { type: 'string', read: (f) => f.cert('', (cert) => cert.subjectCn), description: "of the server's certificate" },
+  ],
+  [
+    'tls.cert.san',
+    { type: 'list<string>', read: (f) => f.cert([], (cert) => cert.san), description: 'its names, in lower case' },
+  ],
+  [
+    'tls.cert.issuer_cn',
+    { type: 'string', read: (f) => f.cert('', (cert) => cert.issuerCn), description: 'common name of its issuer' },
+  ],
+  [
+    'tls.cert.fingerprint_sha256',
+    {
+      type: 'string',
+      read: (f) => f.cert('', (cert) => cert.fingerprintSha256),
+      description: '64 lower-case hex digits',
+    },
+  ],
+  [
+    'tls.cert.not_after',
+    {
+      type: 'string',
+      read: (f) => f.cert('', (cert) => new Date(cert.notAfter).toISOString()),
+      description: 'the end of its validity, as "2027-01-31T00:00:00.000Z"',
+    },
+  ],
   ['http.host', { type: 'string', read: (f) => f.host, description: 'canonical: lower case, no trailing dot' }],
   ['http.method', { type: 'string', read: (f) => f.method, description: 'upper case; CONNECT for a tunnel' }],
   ['http.scheme', { type: 'string', read: (f) => f.scheme, description: '"http" or "https"' }],
@@ -68,13 +112,44 @@ export const NAMES: ReadonlyMap<string, Name> = new Map<string, Name>([
   ],
   ['http.body', { type: 'dyn', read: (f) => f.body, description: 'text or null; with match_body' }],
   ['http.json', { type: 'dyn', read: (f) => f.json, description: 'the body as JSON, or null; with match_body' }],
+  [
+    'http.response.status',
+    {
+      type: 'int',
+      read: (f) => (f.response === undefined ? undefined : BigInt(f.response.status)),
+      description: 'in egress.response alone',
+    },
+  ],
+  [
+    'http.response.headers',
+    {
+      type: 'map<string, string>',
+      read: (f) => f.responseHeaderMap,
+      description: 'lower-case names; in egress.response alone',
+    },
+  ],
 ]);
 
 /** The groups that names belong to. */
 export const GROUPS: ReadonlySet<string> = new Set([...NAMES.keys()].map((name) => name.split('.', 1)[0] as string));
 
-/** Names that the rule language has and this version does not fill yet. */
-export const UNFILLED_NAMES: ReadonlySet<string> = new Set(['tls.version', 'tls.alpn', 'tls.cert', 'http.response']);
+/** Groups within groups. */
+export const SUBGROUPS: ReadonlySet<string> = new Set(
+  [...NAMES.keys()].filter((name) => name.split('.').length > 2).map((name) => name.slice(0, name.lastIndexOf('.'))),
+);
+
+/** Known once the ClientHello has been read. */
+export const HELLO_NAMES: ReadonlySet<string> = new Set(['tls.version', 'tls.alpn']);
+
+/** Known once the server's certificate has been seen, which is only looked at where the connection is not decrypted. */
+export const CERTIFICATE_NAMES: ReadonlySet<string> = new Set(
+  [...NAMES.keys()].filter((name) => name.startsWith('tls.cert.')),
+);
+
+/** Known once the origin has answered. */
+export const RESPONSE_NAMES: ReadonlySet<string> = new Set(
+  [...NAMES.keys()].filter((name) => name.startsWith('http.response.')),
+);
 
 /** Not known before the request inside the connection has been read. */
 export const REQUEST_NAMES: ReadonlySet<string> = new Set([

@@ -10,7 +10,7 @@ import { CelError } from './cel-value.ts';
 import type { Frame } from './frame.ts';
 import { MAX_AST_NODES, MAX_NESTING } from './limits.ts';
 import { cidrMatcher, domainName, globMatcher, type MatcherResult, withinDomain } from './matchers.ts';
-import { GROUPS, NAMES } from './names.ts';
+import { GROUPS, NAMES, SUBGROUPS } from './names.ts';
 
 /** Only cel-js's type checker sees these; evaluation is ours. */
 const TYPES_ONLY = () => {
@@ -24,12 +24,10 @@ export function ruleEnvironment(): Environment {
     homogeneousAggregateLiterals: false,
     limits: { maxAstNodes: MAX_AST_NODES, maxDepth: MAX_NESTING },
   });
-  for (const group of GROUPS) {
-    const fields = [...NAMES].filter(([name]) => name.startsWith(`${group}.`));
-    const schema = Object.fromEntries(fields.map(([name, { type }]) => [name.slice(group.length + 1), type]));
-    environment.registerType({ name: typeOf(group), schema });
-    environment.registerVariable(group, typeOf(group));
-  }
+  // The inner ones first, since the outer ones have fields of their types.
+  for (const group of [...SUBGROUPS, ...GROUPS])
+    environment.registerType({ name: typeOf(group), schema: fields(group) });
+  for (const group of GROUPS) environment.registerVariable(group, typeOf(group));
   const sync = { async: false };
   environment.registerFunction('Http.header(string): string', TYPES_ONLY, sync);
   environment.registerFunction('domain(string, string): bool', TYPES_ONLY, sync);
@@ -48,8 +46,17 @@ export const ruleScope: Scope<Frame> = {
   },
 };
 
+/** Type by field, of those right below a group. */
+function fields(group: string): Record<string, string> {
+  const types = [...NAMES].map(([name, { type }]) => [name, type] as const);
+  const groups = [...SUBGROUPS].map((name) => [name, typeOf(name)] as const);
+  const own = [...types, ...groups].filter(([name]) => name.slice(0, name.lastIndexOf('.')) === group);
+  return Object.fromEntries(own.map(([name, type]) => [name.slice(group.length + 1), type]));
+}
+
+/** `HttpResponse` for `http.response`. */
 function typeOf(group: string): string {
-  return `${(group[0] as string).toUpperCase()}${group.slice(1)}`;
+  return group.replace(/(?:^|\.)([a-z])/g, (_, first: string) => first.toUpperCase());
 }
 
 function callOf(name: string, args: readonly ASTNode[], compiler: Compiler<Frame>): Reader<Frame> | undefined {

@@ -14,6 +14,8 @@ import type {
 import type { Host } from '../domain/hostname.ts';
 import type { Allow, Decision, Enforcement, HelloDecision, Verdict } from '../domain/verdict.ts';
 import { type Access, accessOf } from './access.ts';
+import { type Closing, closingAllow, DEFAULT_BLOCK, ENFORCED } from './closing.ts';
+import { ConnectionDecider } from './connection.ts';
 import { Decider } from './decide.ts';
 import { type Asked, Explainer, type Explanation } from './explain.ts';
 import { HostIndex, type RuleFinder } from './host-index.ts';
@@ -60,35 +62,43 @@ export const emptyRuleSet: RuleSet = ruleSet([], 0);
 export function ruleSet(
   drafts: readonly RuleDraft[],
   generation: number,
+  closing: Closing = ENFORCED,
   finderOf: (rules: readonly Rule[]) => RuleFinder = (rules) => new HostIndex(rules),
 ): RuleSet {
   const rules = inOrder(drafts).map(makeRule);
   const finder = finderOf(rules);
-  const decider = new Decider(finder);
+  const last = closingAllow(closing);
+  const decider = new Decider(finder, last);
+  const connections = new ConnectionDecider(finder, last);
+  const byId = new Map(rules.map((rule) => [rule.view.id, rule]));
   const accesses = new WeakMap<AgentFacts, Access>();
-  const enforcement = 'enforce';
+  const { enforcement } = closing;
   return {
     generation,
     rules: rules.map((rule) => rule.view),
-    hasIntercept: rules.some((rule) => rule.view.mode === 'intercept'),
+    hasIntercept: last?.grant.mode === 'intercept' || rules.some((rule) => rule.view.mode === 'intercept'),
     enforcement,
-    decideConnect: (facts) => decider.connect(facts),
-    decideHello: (facts) => decider.connect(facts),
-    decideCertificate: (facts) => decider.connect(facts),
-    decideResponse: (allow) => allow,
-    usesTls: () => false,
+    decideConnect: (facts) => connections.connect(facts),
+    decideHello: (facts) => connections.hello(facts),
+    decideCertificate: (facts, certificate) => connections.certificate(facts, certificate),
     decideRequest: (facts) => decider.request(facts),
+    decideResponse(allow, facts, response) {
+      if (!allow.checksResponse) return allow;
+      const rule = byId.get(allow.ruleId);
+      return rule === undefined ? DEFAULT_BLOCK : decider.response(rule, allow, facts, response);
+    },
+    usesTls: (host) => decider.usesTls(host),
     decideName: (facts) => decider.name(facts),
     namedPorts: (facts) => decider.namedPorts(facts),
     couldIntercept: (host) => decider.couldIntercept(host),
     accessOf: (agent) => {
       const known = accesses.get(agent);
       if (known !== undefined) return known;
-      const access = accessOf(agent, { rules, finder, enforcement, connect: (facts) => decider.connect(facts) });
+      const access = accessOf(agent, { rules, finder, enforcement, connect: (facts) => connections.connect(facts) });
       accesses.set(agent, access);
       return access;
     },
-    explain: (asked) => new Explainer(rules.length, finder, decider).explain(asked),
+    explain: (asked) => new Explainer(rules.length, finder, connections, decider).explain(asked),
   };
 }
 

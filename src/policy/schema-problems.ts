@@ -3,7 +3,7 @@
  */
 import type { z } from 'zod';
 import { nearest, shown } from './problem.ts';
-import { fileSchema, UNSUPPORTED_KEYS } from './schema.ts';
+import { fileSchema } from './schema.ts';
 import type { PathKey, YamlSource } from './yaml-source.ts';
 
 type Issue = z.core.$ZodIssue;
@@ -40,12 +40,7 @@ function ruleAt(data: unknown, path: readonly PathKey[]): { rule?: string } {
 
 function unknownKey(source: YamlSource, kind: FileKind, path: readonly PathKey[], key: string): void {
   const offset = source.keyOffset(path, key);
-  const place = path.map((part) => (typeof part === 'number' ? '*' : part)).join('.');
   const common = { value: shown(key), ...ruleAt(source.data, path) };
-  if (UNSUPPORTED_KEYS.get(place)?.includes(key) === true) {
-    source.report(offset, { message: `${key} is not supported by this version`, fix: 'remove it', ...common });
-    return;
-  }
   const keys = Object.keys(schemaAt(kind, path)?.shape ?? {});
   const near = nearest(key, keys);
   const fix = near === undefined ? `the keys here are ${keys.join(', ')}` : `${near}:`;

@@ -14,7 +14,7 @@ const blocking = (text: string) => rules(`  - id: r\n    condition: '${text}'\n 
 const second = '  - id: r\n    condition: "true"\n    action: block\n';
 
 const FIELDS =
-  'http.host, http.method, http.scheme, http.path, http.query, http.headers, http.body_size, http.body, http.json';
+  'http.host, http.method, http.scheme, http.path, http.query, http.headers, http.body_size, http.body, http.json, http.response.status, http.response.headers';
 const NEXT_TO_IT = 'indent with spaces';
 const QUOTED = 'put the value in quotes';
 const CA = 'make a CA with `outcall ca init`, then start outcalld with --ca-cert and --ca-key';
@@ -42,22 +42,6 @@ const FILES: readonly (readonly [name: string, text: string, ...expected: Expect
     'a rule that is nothing',
     rules('  -\n'),
     ['3:4', /a rule: must be a mapping/, undefined, "{ id: …, condition: '…', action: allow }"],
-  ],
-  [
-    'a key of later versions',
-    'version: "1"\ndefaults: {}\nrules: []\n',
-    ['2:1', /defaults is not supported by this version/, 'defaults', 'remove it'],
-  ],
-  [
-    'enforcement',
-    rule('    enforcement: audit\n'),
-    ['6:5', /enforcement is not supported by this version/, 'enforcement', 'remove it'],
-  ],
-  [
-    'egress.tls and egress.response',
-    rule('    egress:\n      tls: {}\n      response: "true"\n'),
-    ['7:7', /tls is not supported by this version/, 'tls', 'remove it'],
-    ['8:7', /response is not supported by this version/, 'response', 'remove it'],
   ],
   [
     'no id',
@@ -122,7 +106,7 @@ const FILES: readonly (readonly [name: string, text: string, ...expected: Expect
       '6:5',
       /unknown key xyzzy/,
       'xyzzy',
-      'the keys here are id, description, priority, condition, action, log, egress',
+      'the keys here are id, description, priority, condition, action, log, enforcement, egress',
     ],
   ],
   [
@@ -132,7 +116,7 @@ const FILES: readonly (readonly [name: string, text: string, ...expected: Expect
       '6:5',
       /unknown key __proto__/,
       '__proto__',
-      'the keys here are id, description, priority, condition, action, log, egress',
+      'the keys here are id, description, priority, condition, action, log, enforcement, egress',
     ],
   ],
   ['an egress key misspelt', rule('    egress: { port: [443] }\n'), ['6:15', /unknown key port/, 'port', 'ports:']],
@@ -247,14 +231,29 @@ const FILES: readonly (readonly [name: string, text: string, ...expected: Expect
   ],
   ['a name without its group', condition('method == "GET"'), ['4:17', /method is not a name/, 'method', 'http.method']],
   [
-    'a name of later versions',
-    condition('tls.version == "1.3"'),
-    ['4:17', /tls.version is not supported by this version/, 'tls.version', 'leave it out'],
+    'the response before there is one',
+    condition('http.response.status == 200'),
+    [
+      '4:17',
+      /http.response.status is only known in egress.response/,
+      'http.response.status',
+      'move it there, with mode: intercept',
+    ],
   ],
   [
-    'the response',
-    condition('http.response.status == 200'),
-    ['4:17', /http.response is not supported by this version/, 'http.response.status', 'leave it out'],
+    'a name within a group misspelt',
+    condition('tls.cert.subject == "a.com"'),
+    ['4:17', /tls.cert.subject is not a name/, 'tls.cert.subject', 'tls.cert.subject_cn'],
+  ],
+  [
+    'a group within a group as a value',
+    condition('tls.cert == "a.com"'),
+    [
+      '4:17',
+      /tls.cert is a group of names/,
+      'tls.cert',
+      'write one of tls.cert.subject_cn, tls.cert.san, tls.cert.issuer_cn, tls.cert.fingerprint_sha256, tls.cert.not_after',
+    ],
   ],
   [
     'a group as a value',

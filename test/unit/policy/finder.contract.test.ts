@@ -6,6 +6,7 @@ import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import type { RequestFacts } from '../../../src/domain/facts.ts';
 import { checkCondition } from '../../../src/policy/cel-check.ts';
+import { ENFORCED } from '../../../src/policy/closing.ts';
 import { HostIndex, LinearScan, type RuleFinder } from '../../../src/policy/host-index.ts';
 import type { Rule, RuleDraft } from '../../../src/policy/rule.ts';
 import { type RuleSet, ruleSet } from '../../../src/policy/rule-set.ts';
@@ -36,6 +37,7 @@ function draft(
       enforcement: 'enforce',
     },
     ...{ condition: checked.value, log: true, ports: undefined, matchBody, allowPrivateIps: false, trustAnchors: [] },
+    ...{ tls: undefined, tlsGrant: undefined, response: undefined },
   };
 }
 
@@ -47,7 +49,7 @@ const FINDERS: readonly (readonly [string, (rules: readonly Rule[]) => RuleFinde
 describe.each(FINDERS)('%s', (_, finderOf) => {
   const decides = (host: string, ...conditionsOf: readonly string[]) => {
     const drafts = conditionsOf.map((condition, i) => draft(`${i}`, condition, 'allow', 'proxy', false));
-    return ruleSet(drafts, 1, finderOf).decideConnect(connect(host)).ruleId;
+    return ruleSet(drafts, 1, ENFORCED, finderOf).decideConnect(connect(host)).ruleId;
   };
 
   it.each([
@@ -99,7 +101,7 @@ describe.each(FINDERS)('%s', (_, finderOf) => {
 
   it('answers the same for a host however often it is asked, and with other hosts in between', () => {
     const drafts = [draft('0', 'domain(http.host, "a.com")', 'allow', 'proxy', false)];
-    const rules = ruleSet(drafts, 1, finderOf);
+    const rules = ruleSet(drafts, 1, ENFORCED, finderOf);
     const answers = Array.from(
       { length: 10_000 },
       (_unused, i) => rules.decideConnect(connect(i % 3 === 0 ? 'x.a.com' : `h${i}.org`)).ruleId,
@@ -134,8 +136,8 @@ describe('the index and the linear scan', () => {
   it('never differ on a connection, a request or a leaf', () => {
     fc.assert(
       fc.property(drafts, fc.array(requests, { minLength: 1, maxLength: 4 }), hosts, (rules, facts, host) => {
-        const index = ruleSet(rules, 1, (all) => new HostIndex(all));
-        const linear = ruleSet(rules, 1, (all) => new LinearScan(all));
+        const index = ruleSet(rules, 1, ENFORCED, (all) => new HostIndex(all));
+        const linear = ruleSet(rules, 1, ENFORCED, (all) => new LinearScan(all));
         for (const one of facts) expect(answers(index, one)).toEqual(answers(linear, one));
         expect(index.couldIntercept(connect(host).host)).toBe(linear.couldIntercept(connect(host).host));
       }),
@@ -148,7 +150,7 @@ describe('the index and the linear scan', () => {
       draft(`${i}`, `http.host == "h${i}.com"`, 'allow', 'proxy', false),
     );
     let looked: readonly Rule[] = [];
-    ruleSet(many, 1, (rules) => {
+    ruleSet(many, 1, ENFORCED, (rules) => {
       const index = new HostIndex(rules);
       return { candidates: (host) => (looked = index.candidates(host)) };
     }).decideRequest(request('h7.com'));

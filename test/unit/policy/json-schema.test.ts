@@ -15,6 +15,10 @@ const schema = rulesJsonSchema() as Schema;
 const listOf = (field: Schema): Schema => (field.anyOf ?? [field]).find((one) => one['type'] === 'array') as Schema;
 const rule = listOf(schema.properties['rules']!).items;
 const egress = rule.properties['egress']!;
+const tls = egress.properties['tls']!;
+const sni = tls.properties['sni']!;
+const defaults = schema.properties['defaults']!;
+const ALL = [schema, rule, egress, tls, sni, defaults];
 
 describe('the JSON Schema', () => {
   it('is plain data of draft 2020-12', () => {
@@ -23,7 +27,7 @@ describe('the JSON Schema', () => {
   });
 
   it('knows every key and no other', () => {
-    expect(Object.keys(schema.properties)).toEqual(['version', 'definitions', 'rules']);
+    expect(Object.keys(schema.properties)).toEqual(['version', 'definitions', 'defaults', 'rules']);
     expect(Object.keys(rule.properties)).toEqual([
       'id',
       'description',
@@ -31,6 +35,7 @@ describe('the JSON Schema', () => {
       'condition',
       'action',
       'log',
+      'enforcement',
       'egress',
     ]);
     expect(Object.keys(egress.properties)).toEqual([
@@ -39,8 +44,22 @@ describe('the JSON Schema', () => {
       'allow_private_ips',
       'match_body',
       'trust_anchors',
+      'tls',
+      'response',
     ]);
-    for (const closed of [schema, rule, egress]) expect(closed['additionalProperties']).toBe(false);
+    expect(Object.keys(tls.properties)).toEqual([
+      'sni',
+      'server_san',
+      'server_cn',
+      'fingerprint_sha256',
+      'trust_anchors',
+      'tls13_uninspectable',
+      'sni_absent',
+      'ech',
+    ]);
+    expect(Object.keys(sni.properties)).toEqual(['exact', 'regex']);
+    expect(Object.keys(defaults.properties)).toEqual(['enforcement', 'unmatched']);
+    for (const closed of ALL) expect(closed['additionalProperties']).toBe(false);
   });
 
   it('asks only for what has no default', () => {
@@ -50,7 +69,7 @@ describe('the JSON Schema', () => {
   });
 
   it('describes each key', () => {
-    for (const fields of [schema, rule, egress]) {
+    for (const fields of ALL) {
       for (const [key, field] of Object.entries(fields.properties))
         expect(field['description'], key).toEqual(expect.any(String));
     }
