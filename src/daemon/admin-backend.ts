@@ -2,6 +2,8 @@
  * The admin API's view of the running daemon: what it is, what is in force, who works. Changes nothing but by reload.
  */
 import type { AdminBackend, ReloadResult } from '../admin/backend.ts';
+import type { FlowCounts } from '../audit/flow-counts.ts';
+import type { ProcessFigures } from '../audit/process-figures.ts';
 import type { RecordFeed } from '../audit/record-feed.ts';
 import type {
   CaAnswer,
@@ -16,6 +18,7 @@ import { hostInUrl } from '../domain/hostname.ts';
 import { loadRules } from '../policy/load.ts';
 import type { RuleView } from '../policy/rule.ts';
 import type { AgentsNetwork } from './agents-network.ts';
+import { metricsText } from './metrics.ts';
 import type { DaemonOptions } from './options.ts';
 import type { RulesKeeper } from './rules-keeper.ts';
 import type { SignerLink } from './signer-link.ts';
@@ -33,6 +36,9 @@ export interface DaemonParts {
   readonly feed: RecordFeed;
   readonly startedAt: Date;
   readonly agents: AdminBackend['agents'];
+  /** Of this process. */
+  readonly counts: FlowCounts;
+  readonly process: ProcessFigures;
   /** Undefined while the daemon starts. */
   keeper(): RulesKeeper | undefined;
   signer(): SignerLink | undefined;
@@ -62,7 +68,7 @@ export function adminBackend(parts: DaemonParts): AdminBackend {
     agents: parts.agents,
     ca: () => caOf(parts.signer()),
     caPem: () => parts.signer()?.ca?.certPem,
-    metrics: async () => '',
+    metrics: () => metricsOf(parts),
     records: parts.feed,
   };
 }
@@ -91,6 +97,21 @@ async function statusOf(parts: DaemonParts): Promise<StatusAnswer> {
       options.isolated === undefined ? null : { range: options.isolated, served: parts.network()?.isolated ?? [] },
     audit_blocked: pool.auditBlocked,
   };
+}
+
+async function metricsOf(parts: DaemonParts): Promise<string> {
+  const { pool, counts, process, agents } = parts;
+  const signer = parts.signer();
+  const [status, grants, cache] = await Promise.all([statusOf(parts), parts.network()?.grants(), signer?.status()]);
+  return metricsText({
+    status,
+    pool,
+    counts,
+    process,
+    agents: agents.entries.length,
+    grants: grants?.length ?? 0,
+    signer: signer && { mints: signer.mints, leaves: cache?.leaf_cache_size ?? 0 },
+  });
 }
 
 async function reload(keeper: RulesKeeper | undefined): Promise<ReloadResult> {

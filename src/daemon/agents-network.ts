@@ -7,6 +7,7 @@
  *   3. takeRules: grants that the new set does not give are taken away
  */
 import { closeSync } from 'node:fs';
+import type { FlowCounts } from '../audit/flow-counts.ts';
 import type { Log } from '../audit/log.ts';
 import { systemClock } from '../domain/clock.ts';
 import type { AgentFacts } from '../domain/facts.ts';
@@ -29,6 +30,7 @@ export interface AgentsNetworkSetup {
   readonly options: DaemonOptions;
   readonly log: Log;
   readonly agents: AgentDirectory;
+  readonly counts: FlowCounts;
   readonly audit: { write(record: AuditRecord): void; readonly blocked: boolean };
   rules(): RuleSet;
   /** A synthetic address stands for another name from now on. */
@@ -111,14 +113,14 @@ export class AgentsNetwork {
   }
 
   #serve(subnet: string, pool: string, dnsListen: HostAndPort | undefined, ofOneAgent: boolean): ServedNetwork {
-    const { options, log, agents, audit } = this.#setup;
+    const { options, log, agents, audit, counts } = this.#setup;
     const { upstreamDns, lock } = options;
     const grant = lock
       ? (host: Host, address: string, agent: AgentFacts) => this.#grant(host, address, agent)
       : undefined;
     const rules = () => this.#setup.rules();
     const onRenamed = (address: string) => this.#renamed(address);
-    const common = { upstreamDns, log, agents, audit, rules, grant, onRenamed };
+    const common = { upstreamDns, log, agents, audit, counts, rules, grant, onRenamed };
     return new ServedNetwork({ subnet, pool, dnsListen, ofOneAgent, ...common });
   }
 

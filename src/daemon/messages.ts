@@ -2,6 +2,7 @@
  * What the processes of outcalld say to each other over node's IPC channel, beside pki/signer-protocol.ts, which shares
  * the channel. Types alone. The CA key is in none of these.
  */
+import type { Sample } from '../audit/metrics.ts';
 import type { AgentEntry } from '../domain/admin-api.ts';
 import type { Host } from '../domain/hostname.ts';
 import type { RuleSource } from '../policy/load.ts';
@@ -57,7 +58,13 @@ export type FromWorker =
   | { readonly type: 'rules_taken'; readonly generation: number }
   /** Which name does this synthetic address stand for. */
   | { readonly type: 'which_name'; readonly address: string }
-  | { readonly type: 'worker_status'; readonly openFlows: number; readonly auditBlocked: boolean };
+  | {
+      readonly type: 'worker_status';
+      readonly openFlows: number;
+      readonly auditBlocked: boolean;
+      /** Its figures since it began. */
+      readonly samples: readonly Sample[];
+    };
 
 export interface SignerStart {
   readonly type: 'start';

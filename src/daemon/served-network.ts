@@ -2,6 +2,7 @@
  * One of the agents' networks as the supervisor serves it: its synthetic addresses and its DNS filter. Names of one network
  * mean nothing on another. Sets no lock. Threats rows 15, 16, 19.
  */
+import type { FlowCounts } from '../audit/flow-counts.ts';
 import type { Log } from '../audit/log.ts';
 import { SyntheticPool } from '../dns/pool.ts';
 import { DnsFilter } from '../dns/server.ts';
@@ -27,6 +28,7 @@ export interface ServedNetworkSetup {
   readonly ofOneAgent: boolean;
   readonly log: Log;
   readonly agents: AgentDirectory;
+  readonly counts: FlowCounts;
   readonly audit: { write(record: AuditRecord): void; readonly blocked: boolean };
   readonly rules: () => RuleSet;
   /** A synthetic address stands for another name from now on, or for none. */
@@ -58,11 +60,12 @@ export class ServedNetwork {
 
   /** Rejects with StartRefused where the address cannot be listened on. */
   async openDns(): Promise<void> {
-    const { rules, audit, log, dnsListen: listen, agents, upstreamDns, grant } = this.#setup;
+    const { rules, audit, counts, log, dnsListen: listen, agents, upstreamDns, grant } = this.#setup;
     if (listen === undefined || this.#dns !== undefined) return;
     const dns = new DnsFilter({
       rules,
       audit,
+      counts,
       log,
       listen,
       pool: this.pool,

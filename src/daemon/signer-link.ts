@@ -6,6 +6,7 @@
 import type { ChildProcess } from 'node:child_process';
 import type { Log } from '../audit/log.ts';
 import { FlowFailure } from '../domain/failure.ts';
+import { Histogram } from '../domain/histogram.ts';
 import type { Host } from '../domain/hostname.ts';
 import type { CaInfo } from '../pki/ca-certificate.ts';
 import type { Leaf } from '../pki/leaf.ts';
@@ -31,6 +32,8 @@ export interface SignerLinkOptions {
 }
 
 export class SignerLink {
+  /** How long each leaf took that was signed. */
+  readonly mints = new Histogram();
   readonly #options: SignerLinkOptions;
   readonly #child: KeptChild<ToSigner, FromSigner>;
   #port: Port | undefined;
@@ -114,7 +117,10 @@ export class SignerLink {
       },
       (error: Error) => this.#unusable(error),
     );
-    onLeafGenerated(port, ({ type, ...leaf }) => log.info({ event: type, ...leaf }, 'a leaf was signed'));
+    onLeafGenerated(port, ({ type, ...leaf }) => {
+      this.mints.observe(leaf.duration_ms);
+      log.info({ event: type, ...leaf }, 'a leaf was signed');
+    });
     process.stdout?.resume();
     this.#child.send({ type: 'start', ...start });
     if (this.#rules !== undefined) this.#child.send({ type: 'rules', rules: this.#rules });

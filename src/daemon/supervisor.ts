@@ -10,8 +10,10 @@ import { randomBytes } from 'node:crypto';
 import { availableParallelism } from 'node:os';
 import type { Readable } from 'node:stream';
 import type { AdminServer } from '../admin/server.ts';
+import { FlowCounts } from '../audit/flow-counts.ts';
 import { LineWriter } from '../audit/line-writer.ts';
 import type { Log } from '../audit/log.ts';
+import { ProcessFigures } from '../audit/process-figures.ts';
 import { RecordFeed } from '../audit/record-feed.ts';
 import type { DaemonState, NotReady } from '../domain/admin-api.ts';
 import { hostInUrl } from '../domain/hostname.ts';
@@ -53,6 +55,9 @@ export class Supervisor {
   readonly #workerOutputs = new Set<Readable>();
   readonly #pool: WorkerPool;
   readonly #agents = new AgentDirectory(() => this.#agentsChanged());
+  /** Of DNS. */
+  readonly #counts = new FlowCounts();
+  readonly #process = new ProcessFigures('outcalld');
   #keeper: RulesKeeper | undefined;
   #signer: SignerLink | undefined;
   #network: AgentsNetwork | undefined;
@@ -157,6 +162,7 @@ export class Supervisor {
       log,
       agents: this.#agents,
       audit: this.#ownRecords(),
+      counts: this.#counts,
       rules: () => this.#keeper?.inForce?.rules ?? emptyRuleSet,
       onNameChanged: (address) => this.#pool.tellAll({ type: 'name_changed', address }),
       onAddresses: (addresses) => this.#pool.tellAll({ type: 'listen_at', addresses }),
@@ -274,6 +280,8 @@ export class Supervisor {
       pool: this.#pool,
       feed: this.#feed,
       agents: this.#agents,
+      counts: this.#counts,
+      process: this.#process,
       keeper: () => this.#keeper,
       signer: () => this.#signer,
       network: () => this.#network,

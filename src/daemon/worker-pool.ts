@@ -4,16 +4,20 @@
  */
 import type { ChildProcess } from 'node:child_process';
 import type { Log } from '../audit/log.ts';
+import type { Sample } from '../audit/metrics.ts';
 import type { WorkerStatus } from '../domain/admin-api.ts';
 import type { Host } from '../domain/hostname.ts';
 import { type ChildExit, KeptChild } from './kept-child.ts';
 import type { FromWorker, RulesPayload, ToWorker, WorkerStart } from './messages.ts';
 import type { UserAndGroup } from './option-checks.ts';
+import { WorkerFigures } from './worker-figures.ts';
 
 /** A worker that has not taken a rule set by then hangs, and is replaced by one that has it from the start. */
 const TAKE_RULES_MS = 10_000;
 /** A worker that is too busy to answer is shown without its figures. */
 const STATUS_MS = 1_000;
+/** So often workers are asked though nobody wants to know: what one that dies has counted since is lost. */
+const FIGURES_EVERY_MS = 10_000;
 /** Beyond the grace: time to reset what is left and to write the last records. */
 const DRAIN_MARGIN_MS = 3_000;
 
@@ -63,14 +67,17 @@ interface Slot {
   /** Resolves on the first of: it took the generation asked for, it died. */
   taking: { readonly generation: number; readonly resolve: () => void } | undefined;
   asked: (() => void) | undefined;
+  asking: Promise<void> | undefined;
 }
 
 export class WorkerPool {
   readonly #options: PoolOptions;
   readonly #slots: Slot[];
+  readonly #figures = new WorkerFigures();
   #settings: WorkerSettings | undefined;
   #rules: RulesPayload | undefined;
   #port = 0;
+  #asking: NodeJS.Timeout | undefined;
   #starting: { readonly resolve: () => void; readonly reject: (error: StartFailure) => void } | undefined;
 
   constructor(options: PoolOptions) {
@@ -93,6 +100,7 @@ export class WorkerPool {
     for (const slot of port === 0 ? this.#slots.slice(0, 1) : this.#slots) this.#begin(slot);
     await promise;
     this.#starting = undefined;
+    this.#asking = setInterval(() => void this.status(), FIGURES_EVERY_MS).unref();
     return this.#port;
   }
 
@@ -130,6 +138,11 @@ export class WorkerPool {
     }));
   }
 
+  /** Of the last status(), and of workers that are gone. */
+  get samples(): Iterable<Sample> {
+    return this.#figures.all();
+  }
+
   /** Of the last status(). */
   get auditBlocked(): boolean {
     return this.#slots.some(({ auditBlocked }) => auditBlocked);
@@ -137,6 +150,7 @@ export class WorkerPool {
 
   /** Stops accepting; resolves when all workers are gone, within the grace and a little. May be called again with less. */
   async drain(graceMs: number): Promise<void> {
+    clearInterval(this.#asking);
     const gone = Promise.all(this.#slots.map(({ child }) => child.stop()));
     this.tellAll({ type: 'drain', graceMs });
     const deadline = setTimeout(() => this.#killAll(), graceMs + DRAIN_MARGIN_MS);
@@ -170,6 +184,7 @@ export class WorkerPool {
       auditBlocked: false,
       taking: undefined,
       asked: undefined,
+      asking: undefined,
     };
     return slot;
   }
@@ -202,6 +217,7 @@ export class WorkerPool {
       case 'worker_status':
         slot.openFlows = message.openFlows;
         slot.auditBlocked = message.auditBlocked;
+        this.#figures.take(slot.id, message.samples);
         slot.asked?.();
         break;
     }
@@ -221,6 +237,7 @@ export class WorkerPool {
     slot.openFlows = undefined;
     slot.taking?.resolve();
     slot.asked?.();
+    this.#figures.keep(slot.id);
     if (exit.restartInMs === undefined) return;
     const { pid, code, signal, restartInMs } = exit;
     this.#options.log.error(
@@ -248,7 +265,15 @@ export class WorkerPool {
     slot.taking = undefined;
   }
 
-  async #ask(slot: Slot): Promise<void> {
+  /** One question at a time; who asks meanwhile gets the answer to that. */
+  #ask(slot: Slot): Promise<void> {
+    slot.asking ??= this.#askOnce(slot).finally(() => {
+      slot.asking = undefined;
+    });
+    return slot.asking;
+  }
+
+  async #askOnce(slot: Slot): Promise<void> {
     const { promise, resolve } = Promise.withResolvers<void>();
     slot.asked = resolve;
     if (!slot.listening || !slot.child.send({ type: 'worker_status' })) resolve();

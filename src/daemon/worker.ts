@@ -8,9 +8,12 @@
 import net from 'node:net';
 import { getCACertificates } from 'node:tls';
 import { AuditLog } from '../audit/audit-log.ts';
+import { FlowCounts } from '../audit/flow-counts.ts';
 import { createLog, type Log } from '../audit/log.ts';
+import { ProcessFigures } from '../audit/process-figures.ts';
 import { systemClock } from '../domain/clock.ts';
 import { CidrSet } from '../domain/ip.ts';
+import type { LeafCache } from '../pki/leaf-cache.ts';
 import { loadRules } from '../policy/load.ts';
 import type { RuleSet } from '../policy/rule-set.ts';
 import type { ProxyOptions } from '../proxy/deps.ts';
@@ -24,6 +27,7 @@ import { IsolatedDoors } from './isolated-doors.ts';
 import { type FromWorker, type RulesPayload, type ToWorker, TRANSPARENT_FD, type WorkerStart } from './messages.ts';
 import type { DaemonOptions } from './options.ts';
 import { PoolClient } from './pool-client.ts';
+import { workerSamples } from './worker-figures.ts';
 
 /** The kernel's own default for the most that wait (net.core.somaxconn since Linux 5.4). */
 const LISTEN_BACKLOG = 4096;
@@ -51,6 +55,10 @@ export function workerMain(): void {
 class Worker {
   readonly #log: Log;
   readonly #audit: AuditLog;
+  readonly #counts = new FlowCounts();
+  readonly #process: ProcessFigures;
+  /** Undefined without a CA. */
+  readonly #leaves: LeafCache | undefined;
   readonly #agents = new AgentDirectory();
   readonly #server: ProxyServer;
   readonly #upstream: Upstream;
@@ -69,12 +77,14 @@ class Worker {
     return worker;
   }
 
-  private constructor(start: WorkerStart, interception: Interception | undefined) {
+  private constructor(start: WorkerStart, intercepting: Intercepting | undefined) {
     const { options } = start;
     this.#log = createLog({ level: options.logLevel, name: start.name });
     this.#audit = new AuditLog({
       onTrouble: (error) => error && this.#log.error({ event: 'audit_failed', code: error.code }, error.message),
     });
+    this.#process = new ProcessFigures(start.name);
+    this.#leaves = intercepting?.leaves;
     this.#dieLoudly();
     this.#rules = compile(start.rules);
     this.#upstream = upstreamOf(start);
@@ -82,8 +92,9 @@ class Worker {
       options: proxyOptions(options, start.ticketKeys),
       rules: () => this.#rules,
       upstream: this.#upstream,
-      interception,
+      interception: intercepting?.interception,
       audit: this.#audit,
+      counts: this.#counts,
       agents: this.#agents,
       clock: systemClock,
       log: this.#log,
@@ -108,7 +119,7 @@ class Worker {
         this.#audit.hold(message.held);
         break;
       case 'worker_status':
-        tell({ type: 'worker_status', openFlows: this.#server.openFlows, auditBlocked: this.#audit.blocked });
+        this.#tellStatus();
         break;
       case 'agents':
         this.#agents.replace(message.agents);
@@ -126,6 +137,18 @@ class Worker {
         void this.#drain(message.graceMs);
         break;
     }
+  }
+
+  #tellStatus(): void {
+    const { openFlows } = this.#server;
+    const samples = workerSamples({
+      counts: this.#counts,
+      process: this.#process,
+      server: this.#server,
+      upstream: this.#upstream,
+      leaves: this.#leaves,
+    });
+    tell({ type: 'worker_status', openFlows, auditBlocked: this.#audit.blocked, samples });
   }
 
   #listen(start: WorkerStart): void {
@@ -218,13 +241,18 @@ function proxyOptions(options: DaemonOptions, ticketKeys: Uint8Array): ProxyOpti
   };
 }
 
+interface Intercepting {
+  readonly interception: Interception;
+  readonly leaves: LeafCache;
+}
+
 /** The one door to the code of interception. */
-async function importInterception(start: WorkerStart): Promise<Interception> {
+async function importInterception(start: WorkerStart): Promise<Intercepting> {
   const [{ createInterception }, { LeafCache }, { SignerClient }] = await Promise.all([
     import('../proxy/intercept.ts'),
     import('../pki/leaf-cache.ts'),
     import('../pki/signer-client.ts'),
   ]);
   const leaves = new LeafCache(new SignerClient(ipcPort(process)));
-  return createInterception(leaves, Buffer.from(start.ticketKeys));
+  return { interception: createInterception(leaves, Buffer.from(start.ticketKeys)), leaves };
 }

@@ -1,6 +1,7 @@
 /**
  * What the DNS filter is given by the daemon. Everything that a test wants to watch or replace comes in here.
  */
+import type { FlowCounts } from '../audit/flow-counts.ts';
 import type { Clock } from '../domain/clock.ts';
 import type { AgentFacts } from '../domain/facts.ts';
 import type { Host } from '../domain/hostname.ts';
@@ -25,6 +26,7 @@ export interface DnsFilterDeps {
   /** Gives the same object until the facts change: verdicts are kept by it. */
   readonly agents: { factsOf(ip: string): AgentFacts };
   readonly audit: { write(record: AuditRecord): void; readonly blocked: boolean };
+  readonly counts: FlowCounts;
   readonly log: { error(fields: object, message: string): void; info(fields: object, message: string): void };
   readonly clock: Clock;
   /** An IP address; port 0 for one that is free for UDP and TCP. */

@@ -56,7 +56,7 @@ export class QueryHandler {
 
   constructor(deps: DnsFilterDeps) {
     this.#deps = deps;
-    this.#log = new QueryLog(deps.audit, deps.clock);
+    this.#log = new QueryLog(deps.audit, deps.counts, deps.clock);
   }
 
   /** Never throws and never rejects: a fault of ours is SERVFAIL and stands in the log. */

@@ -3,6 +3,7 @@
  * asked, in the escapes that readName gives it; nothing else of the message is.
  */
 import { randomBytes } from 'node:crypto';
+import type { FlowCounts } from '../audit/flow-counts.ts';
 import type { Clock } from '../domain/clock.ts';
 import type { AgentFacts } from '../domain/facts.ts';
 import type { FailureReason } from '../domain/failure.ts';
@@ -32,22 +33,23 @@ const FLOW_PREFIX_BYTES = 4;
 
 export class QueryLog {
   readonly #audit: { write(record: AuditRecord): void };
+  readonly #counts: FlowCounts;
   readonly #clock: Clock;
   readonly #flowPrefix = `${randomBytes(FLOW_PREFIX_BYTES).toString('hex')}-`;
   #queries = 0;
   #timeMs = Number.NaN;
   #timeText = '';
 
-  constructor(audit: { write(record: AuditRecord): void }, clock: Clock) {
+  constructor(audit: { write(record: AuditRecord): void }, counts: FlowCounts, clock: Clock) {
     this.#audit = audit;
     this.#clock = clock;
+    this.#counts = counts;
   }
 
-  /** Writes one record, unless the rule that decided says `log: false`. */
+  /** Counts the query, and writes one record unless the rule that decided says `log: false`. */
   write(asked: Asked, ended: Ended, answerBytes: number): void {
-    if ('verdict' in ended && !ended.verdict.log) return;
     const { verdict, rule, mode, reason, detail } = outcomeOf(ended);
-    this.#audit.write({
+    const record: AuditRecord = {
       subsystem: 'dns',
       event: 'query',
       flow: this.#flowPrefix + (++this.#queries).toString(36),
@@ -75,7 +77,9 @@ export class QueryLog {
       started_at: this.#timeOf(asked.startedAt),
       duration_ms: this.#clock.now() - asked.startedAt,
       generation: asked.generation,
-    });
+    };
+    this.#counts.count(asked.agent.name, record);
+    if (!('verdict' in ended) || ended.verdict.log) this.#audit.write(record);
   }
 
   /** Many queries share a millisecond, and writing it out is a good part of what a record costs. */

@@ -4,6 +4,7 @@
  */
 import QuickLRU from 'quick-lru';
 import { type Clock, systemClock } from '../domain/clock.ts';
+import { Histogram } from '../domain/histogram.ts';
 import type { Host } from '../domain/hostname.ts';
 import type { Leaf, LeafSource } from './leaf.ts';
 
@@ -21,6 +22,10 @@ interface Entry {
 }
 
 export class LeafCache implements LeafSource {
+  /** How long the source took, when it gave a leaf. */
+  readonly waits = new Histogram();
+  hits = 0;
+  misses = 0;
   readonly #source: LeafSource;
   readonly #clock: Clock;
   readonly #max: number;
@@ -37,11 +42,17 @@ export class LeafCache implements LeafSource {
   /** Rejects as the source does, with FlowFailure('cert_gen_failed'); all who wait for one host share one outcome. */
   leafFor(host: Host): Promise<Leaf> {
     const entry = this.#entries.get(host);
-    if (entry !== undefined && this.#clock.now() < entry.usableUntil) return Promise.resolve(entry.leaf);
+    if (entry !== undefined && this.#clock.now() < entry.usableUntil) {
+      this.hits++;
+      return Promise.resolve(entry.leaf);
+    }
+    this.misses++;
     const pending = this.#pending.get(host);
     if (pending !== undefined) return pending;
+    const startedAt = performance.now();
     const fetched: Promise<Leaf> = this.#source.leafFor(host).then(
       (leaf) => {
+        this.waits.since(startedAt);
         if (this.#settle(host, fetched)) this.#keep(leaf);
         return leaf;
       },

@@ -1,6 +1,7 @@
 /**
  * What a proxy door is given by the daemon. Everything that a test wants to watch or replace comes in here.
  */
+import type { FlowCounts } from '../audit/flow-counts.ts';
 import type { Clock } from '../domain/clock.ts';
 import type { AgentFacts } from '../domain/facts.ts';
 import type { AuditRecord } from '../domain/record.ts';
@@ -47,6 +48,7 @@ export interface ProxyDeps {
   /** Present only where a CA is loaded; its module is imported only then (S011-FR-022). */
   readonly interception: Interception | undefined;
   readonly audit: AuditSink;
+  readonly counts: FlowCounts;
   readonly agents: { factsOf(ip: string): AgentFacts };
   readonly clock: Clock;
   readonly log: Diagnostics;

@@ -42,6 +42,7 @@ export class ExchangeRecord {
     this.#scheme = via.scheme;
     this.generation = generation;
     this.#startedAt = flow.deps.clock.now();
+    flow.deps.counts.begun++;
   }
 
   facts(facts: RequestFacts): void {
@@ -61,16 +62,34 @@ export class ExchangeRecord {
   }
 
   allowed(): void {
-    if (this.verdict?.log === false) return;
-    this.#write('allow', this.verdict?.ruleId ?? null, null, null);
+    const rule = this.verdict?.ruleId ?? null;
+    if (this.verdict?.log === false) this.#leaveOut('allow', rule, null);
+    else this.#write('allow', rule, null, null);
   }
 
   blocked(block: Block): void {
     if (block.log) this.#write('block', block.ruleId, block.cause, block.reason);
+    else this.#leaveOut('block', block.ruleId, block.cause);
   }
 
   failed(reason: FailureReason, detail: string | undefined): void {
     this.#write('failed', this.verdict?.ruleId ?? null, reason, detail ?? null);
+  }
+
+  #leaveOut(verdict: 'allow' | 'block', rule: string | null, reason: Block['cause'] | null): void {
+    this.#flow.deps.counts.ended++;
+    this.#flow.leaveOut({
+      event: 'request',
+      verdict,
+      rule,
+      reason,
+      mode: this.verdict?.grant.mode ?? null,
+      would_block: this.verdict?.wouldBlock?.ruleId ?? null,
+      taken: this.#taken,
+      http_version: this.httpVersion,
+      bytes_up: this.bytesUp,
+      bytes_down: this.bytesDown,
+    });
   }
 
   #write(
@@ -79,6 +98,7 @@ export class ExchangeRecord {
     reason: AuditRecord['reason'],
     detail: string | null,
   ): void {
+    this.#flow.deps.counts.ended++;
     const keepQuery = this.#flow.deps.options.logQueryValues;
     this.#flow.record({
       event: 'request',

@@ -4,6 +4,7 @@
  * tunnels cost no timer each.
  */
 import type { Socket } from 'node:net';
+import type { Counted } from '../audit/flow-counts.ts';
 import type { AgentFacts } from '../domain/facts.ts';
 import type { AuditRecord } from '../domain/record.ts';
 import type { RuleSet } from '../policy/rule-set.ts';
@@ -36,7 +37,7 @@ export class Flow {
   readonly agent: AgentFacts;
   readonly startedAt: number;
   handler: FlowHandler | undefined;
-  /** Audit records written for this flow. */
+  /** Audit records written for this flow, or left out by `log: false`. */
   records = 0;
   draining = false;
   /** Resolves when what outlives the client's socket has been recorded: a relay ends when its other side has closed too. */
@@ -82,9 +83,15 @@ export class Flow {
     this.handler?.onTimeout();
   }
 
+  /** What `log: false` says of a record: it is counted, and no more. */
+  leaveOut(fields: Counted): void {
+    this.records++;
+    this.deps.counts.count(this.agent.name, fields);
+  }
+
   /** Writes one audit record; `startedAt` is in milliseconds. */
   record(fields: RecordFields): void {
-    this.records++;
+    this.leaveOut(fields);
     // Field by field: spreading this many costs a microsecond on every request.
     this.deps.audit.write({
       subsystem: fields.taken === 'intercept' ? 'proxy_intercept' : 'proxy',

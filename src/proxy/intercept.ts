@@ -70,7 +70,10 @@ async function serve(flow: Flow, request: InterceptRequest, { leaves, origins, c
   let stream: TLSSocket;
   try {
     const leaf = await leaves.leafFor(origin.host);
-    stream = await clientHandshake(flow, contextOf(leaf), (await learning).alpn, permittedBy);
+    const { alpn } = await learning;
+    const startedAt = performance.now();
+    stream = await clientHandshake(flow, contextOf(leaf), alpn, permittedBy);
+    flow.deps.counts.clientHandshake.since(startedAt);
   } catch (error) {
     void learning.then(({ session }) => session?.session.destroy());
     throw error;

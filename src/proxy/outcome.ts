@@ -27,15 +27,16 @@ export type OutcomeFields = Partial<
 > & { readonly startedAt?: number };
 
 export function blockedFlow(flow: Flow, block: Block, fields: OutcomeFields): void {
-  if (!block.log) return;
-  flow.record({
+  const record = {
     ...blank(flow),
     ...fields,
     verdict: 'block',
     rule: block.ruleId,
     reason: block.cause,
     detail: block.reason,
-  });
+  } as const;
+  if (block.log) flow.record(record);
+  else flow.leaveOut(record);
 }
 
 export function failedFlow(

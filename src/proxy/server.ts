@@ -43,6 +43,11 @@ export class ProxyServer {
     return this.#flows.size;
   }
 
+  /** Connections that were accepted, those refused at once included. */
+  get accepted(): number {
+    return this.#nextId;
+  }
+
   /** Takes over one accepted connection. The listening server must have `allowHalfOpen` set. */
   accept(socket: Socket): void {
     const flow = this.#admit(socket);

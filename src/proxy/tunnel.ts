@@ -86,8 +86,7 @@ const FAILED_BY = {
 
 function recordTunnel(flow: Flow, request: TunnelRequest, address: string | null, result: RelayResult): void {
   const { origin, verdict } = request;
-  if (!verdict.log) return;
-  flow.record({
+  const fields = {
     event: 'flow',
     startedAt: flow.startedAt,
     verdict: 'allow',
@@ -109,5 +108,7 @@ function recordTunnel(flow: Flow, request: TunnelRequest, address: string | null
     bytes_down: result.bytesDown,
     upstream: address,
     generation: request.generation,
-  });
+  } as const;
+  if (verdict.log) flow.record(fields);
+  else flow.leaveOut(fields);
 }

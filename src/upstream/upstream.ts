@@ -10,6 +10,7 @@ import type { Socket } from 'node:net';
 import type { TLSSocket } from 'node:tls';
 import type { Clock } from '../domain/clock.ts';
 import { FlowFailure } from '../domain/failure.ts';
+import { Histogram } from '../domain/histogram.ts';
 import { AddressGuard, type AddressGuardOptions, admitAddresses } from './address-guard.ts';
 import { type DialOptions, dialTcp } from './dial.ts';
 import { ExpiringMap } from './expiring-map.ts';
@@ -46,6 +47,15 @@ export interface UpstreamTls extends PooledConnection {
   readonly address: string;
 }
 
+/** What it took, and how often a connection was at hand. */
+class UpstreamCounts {
+  readonly resolve = new Histogram();
+  readonly connect = new Histogram();
+  readonly handshake = new Histogram();
+  reused = 0;
+  missed = 0;
+}
+
 /** As long as resolv.conf(5) gives one server by default. */
 const LOOKUP_TIMEOUT_MS = 5_000;
 /** All origins of all agents together, in one worker. */
@@ -59,6 +69,7 @@ const SESSION_TTL_MS = 3_600_000;
 const MAX_SESSIONS = 2_048;
 
 export class Upstream {
+  readonly counts = new UpstreamCounts();
   readonly #options: UpstreamOptions;
   readonly #guard: AddressGuard;
   readonly #names: NameResolver;
@@ -91,7 +102,10 @@ export class Upstream {
    * Throws FlowFailure `dns_failed`, `dns_timeout`, or `address_refused` with the class and address as its detail.
    */
   async resolve(origin: OriginRequest): Promise<readonly string[]> {
-    return this.#admit(await this.#names.resolve(origin.host), origin);
+    const startedAt = performance.now();
+    const found = await this.#names.resolve(origin.host);
+    this.counts.resolve.since(startedAt);
+    return this.#admit(found, origin);
   }
 
   /**
@@ -101,7 +115,10 @@ export class Upstream {
   async dial(origin: OriginRequest, addresses?: readonly string[], options: DialOptions = {}): Promise<Socket> {
     const admitted = addresses === undefined ? await this.resolve(origin) : this.#admit(addresses, origin);
     const { connectTimeoutMs } = this.#options;
-    return dialTcp({ addresses: admitted, port: origin.port, timeoutMs: connectTimeoutMs }, options);
+    const startedAt = performance.now();
+    const socket = await dialTcp({ addresses: admitted, port: origin.port, timeoutMs: connectTimeoutMs }, options);
+    this.counts.connect.since(startedAt);
+    return socket;
   }
 
   /** A raw connection that may be released to the pool, for HTTP without TLS. Throws as dial does. */
@@ -122,7 +139,9 @@ export class Upstream {
     const raw = await this.dial(origin, undefined, options);
     const address = addressOf(raw);
     const key = connectionKey(origin);
+    const startedAt = performance.now();
     const socket = await this.#handshake(raw, origin, key, offer, options);
+    this.counts.handshake.since(startedAt);
     const alpn = chosenProtocol(socket);
     // Without h2 on offer, an answer of http/1.1 says nothing about what the origin would rather speak.
     if (offer.includes('h2')) this.#knownAlpn.set(originKey(origin), alpn, KNOWN_ALPN_TTL_MS);
@@ -141,7 +160,7 @@ export class Upstream {
 
   /** A resting verified connection of this agent to this origin, under a grant that allows and trusts the same. */
   take(origin: OriginRequest): UpstreamTls | undefined {
-    return this.#idleTls.take(connectionKey(origin));
+    return this.#looked(this.#idleTls.take(connectionKey(origin)));
   }
 
   /** Gives a connection back after a complete HTTP/1.1 exchange; the caller's listeners must be off the socket. */
@@ -151,17 +170,28 @@ export class Upstream {
 
   /** As take and release, for plain HTTP. */
   takePlain(origin: OriginRequest): UpstreamTcp | undefined {
-    return this.#idleTcp.take(connectionKey(origin));
+    return this.#looked(this.#idleTcp.take(connectionKey(origin)));
   }
 
   releasePlain(connection: UpstreamTcp): void {
     this.#idleTcp.release(connection);
   }
 
+  /** Connections that rest. */
+  get idle(): number {
+    return this.#idleTls.size + this.#idleTcp.size;
+  }
+
   /** Closes what rests; connections in use or being dialled are for their owners to end. */
   close(): void {
     this.#idleTls.close();
     this.#idleTcp.close();
+  }
+
+  #looked<T>(found: T | undefined): T | undefined {
+    if (found === undefined) this.counts.missed++;
+    else this.counts.reused++;
+    return found;
   }
 
   #admit(found: readonly string[], origin: OriginRequest): readonly string[] {

@@ -5,6 +5,7 @@
  */
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
+import { FlowCounts } from '../../src/audit/flow-counts.ts';
 import { DNS_LIMITS } from '../../src/dns/limits.ts';
 import { SyntheticPool } from '../../src/dns/pool.ts';
 import { QueryHandler } from '../../src/dns/query-handler.ts';
@@ -201,6 +202,7 @@ function handlerOfFuzz() {
     pool,
     agentsSubnet: undefined as never,
     agents: { factsOf: () => AGENT },
+    counts: new FlowCounts(),
     audit: { write: () => undefined, blocked: false },
     log: { error: (fields) => faults.push(fields), info: () => undefined },
     clock,

@@ -2,6 +2,7 @@
  * A DNS filter on loopback for which every address of 127.0.0.0/16 is an agent and every other one a stranger, with
  * witnesses: its audit records, the names it grants, and a DNS server outside that it may only ask where a rule says so.
  */
+import { FlowCounts } from '../../src/audit/flow-counts.ts';
 import type { DnsFilterDeps } from '../../src/dns/deps.ts';
 import { SyntheticPool } from '../../src/dns/pool.ts';
 import { DnsFilter } from '../../src/dns/server.ts';
@@ -46,6 +47,7 @@ export class FilterScene implements AsyncDisposable {
       pool,
       agentsSubnet: subnet('127.0.0.0/16'),
       agents: { factsOf: (ip) => agents.get(ip) ?? remember(agents, ip) },
+      counts: new FlowCounts(),
       audit: {
         write: (written) => records.push(written),
         get blocked() {

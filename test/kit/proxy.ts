@@ -4,6 +4,7 @@
  */
 import { randomBytes } from 'node:crypto';
 import net, { type AddressInfo } from 'node:net';
+import { FlowCounts } from '../../src/audit/flow-counts.ts';
 import type { AgentFacts } from '../../src/domain/facts.ts';
 import { CidrSet } from '../../src/domain/ip.ts';
 import type { AuditRecord } from '../../src/domain/record.ts';
@@ -208,6 +209,7 @@ async function makeDeps(parts: Parts, options: ProxyTestOptions, blocked: () => 
         return blocked();
       },
     },
+    counts: new FlowCounts(),
     agents: { factsOf: options.agents ?? numberedAgent },
     clock: parts.doorClock,
     log: { error: say('error'), warn: say('warn'), info: say('info') },
