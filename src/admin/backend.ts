@@ -1,10 +1,12 @@
 /**
  * What the admin API needs of the daemon. The API is a door: it knows this interface and not the processes behind it.
  */
+import type { Socket } from 'node:net';
 import type { RecordFeed } from '../audit/record-feed.ts';
 import type {
   AgentEntry,
   CaAnswer,
+  CaChange,
   CheckAnswer,
   GrantsAnswer,
   HealthAnswer,
@@ -18,6 +20,11 @@ import type {
 export type ReloadResult =
   | { readonly ok: true; readonly answer: ReloadAnswer }
   | { readonly ok: false; readonly generation: number; readonly problems: readonly ProblemView[] };
+
+/** `status`: of HTTP. */
+export type CaOutcome =
+  | { readonly ok: true; readonly answer: CaAnswer }
+  | { readonly ok: false; readonly status: number; readonly detail: string };
 
 export interface AdminBackend {
   health(): HealthAnswer;
@@ -35,8 +42,12 @@ export interface AdminBackend {
     forget(id: string): boolean;
   };
   ca(): Promise<CaAnswer>;
-  /** The CA certificate; undefined without a CA. */
-  caPem(): string | undefined;
+  /** What agents are to trust, one PEM text each, the CA that signs first; empty without a CA. */
+  caCertificates(): readonly string[];
+  /** Resolves when all processes have taken it. Never rejects. */
+  changeCa(change: CaChange): Promise<CaOutcome>;
+  /** Who takes a connection over which a CA is sent, with its key; undefined where none can be. See CA_UPLOAD_PROTOCOL. */
+  uploadCa(): ((socket: Socket, text: (outcome: CaOutcome) => string) => Promise<void>) | undefined;
   /** In Prometheus' text format. */
   metrics(): Promise<string>;
   readonly records: Pick<RecordFeed, 'recent' | 'follow'>;

@@ -3,13 +3,12 @@
  */
 import { ADMIN_PATHS } from '../domain/admin-api.ts';
 import { AGENTS_BODY, readAgents } from './agents.ts';
+import { CA_ROUTES } from './ca.ts';
 import { FLOWS_PARAMETERS, RECORDS_PARAMETERS, sendEvents, sendFlows, sendRecords } from './flows.ts';
 import { openApiDocument } from './openapi.ts';
 import { AdminProblem } from './problem.ts';
 import { type Asked, json, type Route, sendJson } from './route.ts';
 
-/** RFC 8555 section 9.1. */
-const PEM_TYPE = 'application/pem-certificate-chain';
 /** As Prometheus' text format asks for. */
 const METRICS_TYPE = 'text/plain; version=0.0.4; charset=utf-8';
 /** A rule file may have 1 MiB (policy/limits.ts); one that is larger is told so by the check itself. */
@@ -126,26 +125,6 @@ const ABOUT_AGENTS: readonly Route[] = [
   },
 ];
 
-const ABOUT_CA: readonly Route[] = [
-  {
-    method: 'GET',
-    path: ADMIN_PATHS.ca,
-    id: 'getCa',
-    summary: 'The CA that intercepted hosts are signed with',
-    answers: [json('Ca', 'what is public of it')],
-    handle: async ({ backend, response }) => sendJson(response, 200, await backend.ca()),
-  },
-  {
-    method: 'GET',
-    path: ADMIN_PATHS.caBundle,
-    id: 'getCaBundle',
-    summary: 'The certificate for containers to trust',
-    answers: [{ status: 200, description: 'PEM', type: PEM_TYPE }],
-    problems: { 404: 'no CA is loaded' },
-    handle: sendBundle,
-  },
-];
-
 const ABOUT_FLOWS: readonly Route[] = [
   {
     method: 'GET',
@@ -187,7 +166,13 @@ const ABOUT_FLOWS: readonly Route[] = [
   },
 ];
 
-export const ROUTES: readonly Route[] = [...ABOUT_DAEMON, ...ABOUT_RULES, ...ABOUT_AGENTS, ...ABOUT_CA, ...ABOUT_FLOWS];
+export const ROUTES: readonly Route[] = [
+  ...ABOUT_DAEMON,
+  ...ABOUT_RULES,
+  ...ABOUT_AGENTS,
+  ...CA_ROUTES,
+  ...ABOUT_FLOWS,
+];
 
 async function reload({ backend, response }: Asked): Promise<void> {
   const result = await backend.reload();
@@ -206,10 +191,4 @@ function forgetAgent(asked: Asked): void {
     throw new AdminProblem(404, `no agent with the id ${JSON.stringify(id)} is known`);
   }
   sendAgents(asked);
-}
-
-function sendBundle({ backend, response }: Asked): void {
-  const pem = backend.caPem();
-  if (pem === undefined) throw new AdminProblem(404, 'no CA is loaded; start outcalld with --ca-cert and --ca-key');
-  response.writeHead(200, { 'Content-Type': PEM_TYPE }).end(pem);
 }

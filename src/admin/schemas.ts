@@ -5,6 +5,7 @@ import type {
   AgentEntry,
   AgentsAnswer,
   CaAnswer,
+  CaSummary,
   CheckAnswer,
   FlowsAnswer,
   GrantSummary,
@@ -111,12 +112,24 @@ const RULE = objectOf<RuleSummary>({
   mode: nullable(MODE),
 });
 
+const CA_SUMMARY = objectOf<CaSummary>({
+  subject: TEXT,
+  fingerprint_sha256: TEXT,
+  not_before: TIME,
+  not_after: TIME,
+  permit_domains: nullable(listOf(TEXT)),
+});
+
 const CA = objectOf<CaAnswer>({
   loaded: BOOLEAN,
+  managed: BOOLEAN,
   subject: nullable(TEXT),
   fingerprint_sha256: nullable(TEXT),
   not_before: nullable(TIME),
   not_after: nullable(TIME),
+  permit_domains: nullable(listOf(TEXT)),
+  next: nullable(CA_SUMMARY),
+  previous: nullable(CA_SUMMARY),
   leaf_cache_size: nullable(COUNT),
   leaf_cache_max: COUNT,
 });

@@ -4,6 +4,7 @@
  */
 import http from 'node:http';
 import type { AdminBackend } from './backend.ts';
+import { serveUploads } from './ca-upload.ts';
 import { AdminProblem, sendProblem } from './problem.ts';
 import { checkQuery, readBody } from './request.ts';
 import type { Route } from './route.ts';
@@ -18,6 +19,7 @@ export interface AdminServer {
 /** Opens the API on `socketPath`. Rejects with SocketFailure. */
 export async function openAdminServer(socketPath: string, backend: AdminBackend): Promise<AdminServer> {
   const server = http.createServer((request, response) => void serve(backend, request, response));
+  serveUploads(server, backend);
   await listenOnSocket(server, socketPath);
   return { close: () => closeServer(server) };
 }

@@ -1,7 +1,7 @@
 /**
  * The admin API's view of the running daemon: what it is, what is in force, who works. Changes nothing but by reload.
  */
-import type { AdminBackend, ReloadResult } from '../admin/backend.ts';
+import type { AdminBackend, CaOutcome, ReloadResult } from '../admin/backend.ts';
 import type { FlowCounts } from '../audit/flow-counts.ts';
 import type { ProcessFigures } from '../audit/process-figures.ts';
 import type { RecordFeed } from '../audit/record-feed.ts';
@@ -18,16 +18,26 @@ import { hostInUrl } from '../domain/hostname.ts';
 import { loadRules } from '../policy/load.ts';
 import type { RuleView } from '../policy/rule.ts';
 import type { AgentsNetwork } from './agents-network.ts';
+import type { CaKeeper } from './ca-keeper.ts';
 import { metricsText } from './metrics.ts';
 import type { DaemonOptions } from './options.ts';
 import type { RulesKeeper } from './rules-keeper.ts';
-import type { SignerLink } from './signer-link.ts';
 import type { WorkerPool } from './worker-pool.ts';
 
 /** S011: INTERCEPT_LEAF_CACHE_MAX. */
 const LEAF_CACHE_MAX = 1024;
 /** What problems say for the name of a file that was only sent. */
 const POSTED = 'posted.yaml';
+
+const NO_CA: CaAnswer = {
+  ...{ loaded: false, managed: false, subject: null, fingerprint_sha256: null, not_before: null, not_after: null },
+  ...{ permit_domains: null, next: null, previous: null, leaf_cache_size: null, leaf_cache_max: LEAF_CACHE_MAX },
+};
+const UNCHANGEABLE: CaOutcome = {
+  ok: false,
+  status: 409,
+  detail: 'outcalld has no folder for a CA; start it with --ca-dir',
+};
 
 export interface DaemonParts {
   readonly version: string;
@@ -41,7 +51,8 @@ export interface DaemonParts {
   readonly process: ProcessFigures;
   /** Undefined while the daemon starts. */
   keeper(): RulesKeeper | undefined;
-  signer(): SignerLink | undefined;
+  /** Undefined where no CA can come to be. */
+  ca(): CaKeeper | undefined;
   /** Undefined where there is no agents' network of ours. */
   network(): AgentsNetwork | undefined;
   /** 0 before the first worker listens. */
@@ -66,8 +77,16 @@ export function adminBackend(parts: DaemonParts): AdminBackend {
     check: (text) => check(parts, text),
     grants: () => grantsOf(parts.network()),
     agents: parts.agents,
-    ca: () => caOf(parts.signer()),
-    caPem: () => parts.signer()?.ca?.certPem,
+    ca: async () => (await parts.ca()?.answer()) ?? NO_CA,
+    caCertificates: () => {
+      const { current, next, previous } = parts.ca()?.cas ?? {};
+      return [current, next, previous].flatMap((ca) => (ca === undefined ? [] : [ca.certPem]));
+    },
+    changeCa: async (change) => (await parts.ca()?.change(change)) ?? UNCHANGEABLE,
+    uploadCa: () => {
+      const ca = parts.ca();
+      return ca === undefined ? undefined : (socket, text) => ca.upload(socket, text);
+    },
     metrics: () => metricsOf(parts),
     records: parts.feed,
   };
@@ -91,7 +110,7 @@ async function statusOf(parts: DaemonParts): Promise<StatusAnswer> {
     reload_problems: keeper?.problems ?? [],
     workers,
     open_flows: workers.reduce((sum, { open_flows }) => sum + (open_flows ?? 0), 0),
-    ca_loaded: options.ca !== undefined,
+    ca_loaded: parts.ca()?.cas.current !== undefined,
     lock: parts.network()?.lockState ?? 'off',
     isolated:
       options.isolated === undefined ? null : { range: options.isolated, served: parts.network()?.isolated ?? [] },
@@ -101,8 +120,8 @@ async function statusOf(parts: DaemonParts): Promise<StatusAnswer> {
 
 async function metricsOf(parts: DaemonParts): Promise<string> {
   const { pool, counts, process, agents } = parts;
-  const signer = parts.signer();
-  const [status, grants, cache] = await Promise.all([statusOf(parts), parts.network()?.grants(), signer?.status()]);
+  const ca = parts.ca();
+  const [status, grants, known] = await Promise.all([statusOf(parts), parts.network()?.grants(), ca?.answer()]);
   return metricsText({
     status,
     pool,
@@ -110,7 +129,7 @@ async function metricsOf(parts: DaemonParts): Promise<string> {
     process,
     agents: agents.entries.length,
     grants: grants?.length ?? 0,
-    signer: signer && { mints: signer.mints, leaves: cache?.leaf_cache_size ?? 0 },
+    signer: ca?.cas.current && { mints: ca.mints, leaves: known?.leaf_cache_size ?? 0 },
   });
 }
 
@@ -126,7 +145,8 @@ async function reload(keeper: RulesKeeper | undefined): Promise<ReloadResult> {
 
 function check(parts: DaemonParts, text: string): CheckAnswer {
   const anchors = parts.keeper()?.inForce?.payload.anchors ?? new Map<string, string>();
-  const context = { caLoaded: parts.options.ca !== undefined, generation: 0, anchors };
+  const current = parts.ca()?.cas.current;
+  const context = { caLoaded: current !== undefined, constraints: current?.constraints, generation: 0, anchors };
   const loaded = loadRules([{ file: POSTED, text }], context);
   return loaded.ok
     ? { ok: true, rules: loaded.rules.rules.length, problems: loaded.warnings }
@@ -139,20 +159,6 @@ async function grantsOf(network: AgentsNetwork | undefined): Promise<GrantsAnswe
     grants: grants.map(({ host, address, port, expiresSecs, agents }) => {
       return { host, address, port, expires_secs: expiresSecs ?? null, agents };
     }),
-  };
-}
-
-async function caOf(signer: SignerLink | undefined): Promise<CaAnswer> {
-  const ca = signer?.ca;
-  const cache = await signer?.status();
-  return {
-    loaded: ca !== undefined,
-    subject: ca?.subject ?? null,
-    fingerprint_sha256: ca?.fingerprint_sha256 ?? null,
-    not_before: ca?.not_before ?? null,
-    not_after: ca?.not_after ?? null,
-    leaf_cache_size: cache?.leaf_cache_size ?? null,
-    leaf_cache_max: cache?.leaf_cache_max ?? LEAF_CACHE_MAX,
   };
 }
 

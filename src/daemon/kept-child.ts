@@ -3,6 +3,7 @@
  * Knows nothing of what a worker or signer does. A child that keeps dying is started ever more slowly, up to a bound.
  */
 import { type ChildProcess, fork } from 'node:child_process';
+import type { Socket } from 'node:net';
 import { ROLE_VARIABLE, type Role } from './messages.ts';
 import type { UserAndGroup } from './option-checks.ts';
 
@@ -87,11 +88,11 @@ export class KeptChild<Outgoing extends object, Incoming> {
     this.#hooks.onStart(child);
   }
 
-  /** False when there is no process to take it. */
-  send(message: Outgoing): boolean {
+  /** False when there is no process to take it. `socket` is the child's from then on. */
+  send(message: Outgoing, socket?: Socket): boolean {
     const child = this.#process;
     if (child?.connected !== true) return false;
-    child.send(message, () => {}); // a failed send is a dead child, and that is told by 'exit'
+    child.send(message, socket, () => {}); // a failed send is a dead child, and that is told by 'exit'
     return true;
   }
 

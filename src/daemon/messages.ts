@@ -5,6 +5,7 @@
 import type { Sample } from '../audit/metrics.ts';
 import type { AgentEntry } from '../domain/admin-api.ts';
 import type { Host } from '../domain/hostname.ts';
+import type { CaSource } from '../pki/signer.ts';
 import type { RuleSource } from '../policy/load.ts';
 import type { DaemonOptions } from './options.ts';
 
@@ -49,6 +50,8 @@ export type ToWorker =
   | { readonly type: 'name_of'; readonly address: string; readonly host: Host | undefined }
   /** The address stands for another name from now on, or for none. */
   | { readonly type: 'name_changed'; readonly address: string }
+  /** What agents are to trust, in PEM, undefined without a CA; leaves that the CA of before has signed are to be forgotten. */
+  | { readonly type: 'ca'; readonly bundle: string | undefined; readonly forgetLeaves: boolean }
   /** Stop accepting, let flows end within the grace, reset the rest, write the last records, exit. */
   | { readonly type: 'drain'; readonly graceMs: number };
 
@@ -68,8 +71,7 @@ export type FromWorker =
 
 export interface SignerStart {
   readonly type: 'start';
-  readonly certFile: string;
-  readonly keyFile: string;
+  readonly source: CaSource;
   readonly leafTtlSecs: number;
   readonly logLevel: DaemonOptions['logLevel'];
 }

@@ -75,6 +75,20 @@ export const OPTION_TABLE = {
     fallback: undefined,
     check: checkPath('/etc/outcall/ca/ca.key'),
   },
+  caDir: {
+    flag: '--ca-dir',
+    placeholder: 'DIR',
+    help: 'folder of the CA in place of the two files; outcalld writes it when a CA is generated, uploaded or replaced',
+    fallback: undefined,
+    check: checkPath('/etc/outcall/ca'),
+  },
+  trustDir: {
+    flag: '--trust-dir',
+    placeholder: 'DIR',
+    help: 'folder for agents to mount, kept with what to trust (ca.crt, bundle.crt); with --ca-dir',
+    fallback: undefined,
+    check: checkPath('/etc/outcall/trust'),
+  },
   interceptLeafTtlSecs: {
     flag: '--intercept-leaf-ttl-secs',
     placeholder: 'SECONDS',

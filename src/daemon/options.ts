@@ -17,7 +17,7 @@ type Values = { readonly [N in Exclude<OptionName, Optional>]: ValueOf<N> } & {
 };
 
 export type DaemonOptions = Omit<Values, 'caCert' | 'caKey'> & {
-  /** Both files, or no interception. */
+  /** Both files, or no interception but by the CA of --ca-dir. */
   readonly ca: { readonly certFile: string; readonly keyFile: string } | undefined;
 };
 
@@ -33,6 +33,9 @@ interface Written {
   readonly source: 'flag' | 'environment' | 'default';
 }
 
+const TWO_CAS = '--ca-dir: it is set beside --ca-cert and --ca-key; write the folder, or the two files, and not both';
+const TRUST_WITHOUT_CA = '--trust-dir: it is set without --ca-dir; write --ca-dir /etc/outcall/ca as well, or neither';
+
 /** `args` without node and script; `environment` is process.env or a test's. */
 export function parseOptions(args: readonly string[], environment: NodeJS.ProcessEnv, version: string): OptionsResult {
   const parsed = parseFlags(args, version);
@@ -47,6 +50,8 @@ export function parseOptions(args: readonly string[], environment: NodeJS.Proces
   }
   const { caCert, caKey, ...rest } = values as Values;
   if ((caCert === undefined) !== (caKey === undefined)) problems.push(halfACa(caCert, caKey));
+  if (caCert !== undefined && rest.caDir !== undefined) problems.push(TWO_CAS);
+  if (rest.trustDir !== undefined && rest.caDir === undefined) problems.push(TRUST_WITHOUT_CA);
   problems.push(...lockProblems(rest, given));
   if (problems.length > 0) return { kind: 'usage', text: usageText(problems) };
   const ca = caCert === undefined || caKey === undefined ? undefined : { certFile: caCert, keyFile: caKey };

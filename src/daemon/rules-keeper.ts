@@ -5,6 +5,7 @@
 
 import type { Log } from '../audit/log.ts';
 import { type RulesFiles, readRulesFiles } from '../config/rules-files.ts';
+import type { NameConstraints } from '../domain/name-constraints.ts';
 import { loadRules } from '../policy/load.ts';
 import { formatProblem, type Problem } from '../policy/problem.ts';
 import type { RuleSet } from '../policy/rule-set.ts';
@@ -23,7 +24,8 @@ export type ReloadOutcome =
 
 export interface RulesKeeperOptions {
   readonly path: string;
-  readonly caLoaded: boolean;
+  /** Whether there is a CA now, and what bounds it. */
+  ca(): { readonly loaded: boolean; readonly constraints: NameConstraints | undefined };
   readonly log: Log;
   /** Resolves when every process has taken the set. */
   distribute(payload: RulesPayload): Promise<void>;
@@ -71,10 +73,11 @@ export class RulesKeeper {
   }
 
   async #take(files: RulesFiles, generation: number): Promise<ReloadOutcome> {
-    const { caLoaded, log } = this.#options;
+    const { log } = this.#options;
+    const { loaded: caLoaded, constraints } = this.#options.ca();
     const { sources, anchors } = files;
     if (sources.length === 0 && files.problems.length > 0) return this.#refuse(files.problems);
-    const loaded = loadRules(sources, { caLoaded, generation, anchors });
+    const loaded = loadRules(sources, { caLoaded, generation, anchors, constraints });
     if (!loaded.ok) return this.#refuse([...files.problems, ...loaded.problems]);
     if (files.problems.length > 0) return this.#refuse(files.problems);
     const inForce = {

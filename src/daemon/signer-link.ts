@@ -4,16 +4,19 @@
  * Imported only under a CA (S011-FR-022). Threats rows 34, 35, 36.
  */
 import type { ChildProcess } from 'node:child_process';
+import type { Socket } from 'node:net';
 import type { Log } from '../audit/log.ts';
 import { FlowFailure } from '../domain/failure.ts';
 import { Histogram } from '../domain/histogram.ts';
 import type { Host } from '../domain/hostname.ts';
-import type { CaInfo } from '../pki/ca-certificate.ts';
+import type { CaSet } from '../pki/ca-certificate.ts';
+import type { CaError } from '../pki/ca-error.ts';
 import type { Leaf } from '../pki/leaf.ts';
 import { serveLeaves } from '../pki/leaf-server.ts';
 import type { Port } from '../pki/port.ts';
 import { onLeafGenerated, SignerClient, type SignerStatus, signerReady, stopSigner } from '../pki/signer-client.ts';
 import { SIGNER_EXEC_ARGV } from '../pki/signer-process.ts';
+import type { SignerChange, UploadRequest } from '../pki/signer-protocol.ts';
 import { ipcPort } from './ipc-port.ts';
 import { type ChildExit, KeptChild } from './kept-child.ts';
 import type { FromSigner, RulesPayload, SignerStart, ToSigner } from './messages.ts';
@@ -29,44 +32,37 @@ export interface SignerLinkOptions {
   /** --signer-user */
   readonly user: UserAndGroup | undefined;
   readonly log: Log;
+  /** What a signer has found at its start, each time that one is started. */
+  onCas(cas: CaSet): void;
 }
 
 export class SignerLink {
   /** How long each leaf took that was signed. */
   readonly mints = new Histogram();
   readonly #options: SignerLinkOptions;
-  readonly #child: KeptChild<ToSigner, FromSigner>;
+  #child: KeptChild<ToSigner | UploadRequest, FromSigner>;
   #port: Port | undefined;
   #client: SignerClient | undefined;
-  #ready: Promise<CaInfo> | undefined;
-  #ca: CaInfo | undefined;
+  #ready: Promise<CaSet> | undefined;
+  /** A signer has found its CA good once; what is wrong later may be put right. */
+  #wasReady = false;
   #rules: RulesPayload | undefined;
   #rulesTaken: (() => void) | undefined;
 
   constructor(options: SignerLinkOptions) {
     this.#options = options;
-    this.#child = new KeptChild<ToSigner, FromSigner>({
-      entry: options.entry,
-      environment: options.environment,
-      execArgv: SIGNER_EXEC_ARGV,
-      role: 'signer',
-      user: options.user,
-      inherit: undefined,
-      onStart: (process) => this.#begin(process),
-      onMessage: (message) => this.#receive(message),
-      onExit: (exit) => this.#exited(exit),
-    });
+    this.#child = this.#makeChild();
   }
 
-  /** Resolves when the signer has loaded the CA; rejects with CaError (message for the operator) when it cannot. */
+  /**
+   * Resolves when the signer has loaded what CAs there are; rejects with CaError (message for the operator) when it cannot.
+   * After stop() it may be started again.
+   */
   async start(): Promise<void> {
+    this.#wasReady = false;
+    this.#child = this.#makeChild();
     this.#child.start();
     await this.#ready;
-  }
-
-  /** Of the CA that was loaded last. */
-  get ca(): CaInfo | undefined {
-    return this.#ca;
   }
 
   get pid(): number | undefined {
@@ -89,6 +85,16 @@ export class SignerLink {
     serveLeaves(ipcPort(worker), (host) => this.#leafFor(host));
   }
 
+  /** Rejects with CaError where nothing was changed, with FlowFailure where the signer is gone. */
+  async change(change: SignerChange): Promise<CaSet> {
+    return this.#running().change(change);
+  }
+
+  /** The signer reads a CA off this socket, of which nothing has been read here. Rejects as change() does. */
+  upload(socket: Socket): Promise<{ cas: CaSet | CaError; answer(this: void, text: string): void }> {
+    return this.#running().upload((id) => this.#child.send({ type: 'ca_upload', id }, socket));
+  }
+
   /** Undefined while the signer is being replaced. */
   async status(): Promise<SignerStatus | undefined> {
     return this.#client?.status().catch(() => undefined);
@@ -101,6 +107,26 @@ export class SignerLink {
     await gone;
   }
 
+  #makeChild(): KeptChild<ToSigner | UploadRequest, FromSigner> {
+    const { entry, environment, user } = this.#options;
+    return new KeptChild<ToSigner | UploadRequest, FromSigner>({
+      entry,
+      environment,
+      execArgv: SIGNER_EXEC_ARGV,
+      role: 'signer',
+      user,
+      inherit: undefined,
+      onStart: (process) => this.#begin(process),
+      onMessage: (message) => this.#receive(message),
+      onExit: (exit) => this.#exited(exit),
+    });
+  }
+
+  #running(): SignerClient {
+    if (this.#client === undefined) throw new FlowFailure('cert_gen_failed', { detail: 'the signer is not running' });
+    return this.#client;
+  }
+
   #begin(process: ChildProcess): void {
     const { log, start } = this.#options;
     const port = ipcPort(process);
@@ -108,12 +134,13 @@ export class SignerLink {
     this.#client = new SignerClient(port);
     this.#ready = signerReady(port);
     this.#ready.then(
-      (ca) => {
-        this.#ca = ca;
-        log.info(
-          { event: 'ca_loaded', subject: ca.subject, fingerprint_sha256: ca.fingerprint_sha256 },
-          'the signer has the CA',
-        );
+      (cas) => {
+        this.#wasReady = true;
+        const { subject, fingerprint_sha256 } = cas.current ?? {};
+        if (subject !== undefined) {
+          log.info({ event: 'ca_loaded', subject, fingerprint_sha256 }, 'the signer has the CA');
+        }
+        this.#options.onCas(cas);
       },
       (error: Error) => this.#unusable(error),
     );
@@ -129,12 +156,11 @@ export class SignerLink {
   /** At the start that is final; later the files may be put right, and the next signer finds them so. */
   #unusable(error: Error): void {
     this.#options.log.error({ event: 'ca_unusable' }, error.message);
-    if (this.#ca === undefined) void this.#child.stop();
+    if (!this.#wasReady) void this.#child.stop();
   }
 
   async #leafFor(host: Host): Promise<Leaf> {
-    if (this.#client === undefined) throw new FlowFailure('cert_gen_failed', { detail: 'the signer is not running' });
-    return this.#client.leafFor(host);
+    return this.#running().leafFor(host);
   }
 
   #receive(message: FromSigner): void {

@@ -23,13 +23,12 @@ export async function signerMain(): Promise<void> {
     if (message.type === 'rules') rules = take(message.rules);
   });
   process.on('disconnect', onOrphaned);
-  const { certFile, keyFile, leafTtlSecs, logLevel } = await started;
+  const { source, leafTtlSecs, logLevel } = await started;
   const log = createLog({ level: logLevel, name: 'signer' });
   for (const lack of hardenSignerProcess()) log.warn({ event: 'signer_hardening' }, lack);
   process.off('disconnect', onOrphaned); // from here on runSigner sees to it, and zeroes the key first
   const config = {
-    certPath: certFile,
-    keyPath: keyFile,
+    ...source,
     leafTtlSecs,
     mayMint: (host: Host) => rules.couldIntercept(host),
   };

@@ -23,11 +23,12 @@ import { emptyRuleSet, type RuleSet } from '../policy/rule-set.ts';
 import { adminBackend } from './admin-backend.ts';
 import { AgentDirectory } from './agents.ts';
 import type { AgentsNetwork } from './agents-network.ts';
+import type { CaKeeper } from './ca-keeper.ts';
+import { makeCaKeeper } from './ca-source.ts';
 import type { RulesPayload, ToWorker } from './messages.ts';
 import type { DaemonOptions } from './options.ts';
 import type { RulesKeeper } from './rules-keeper.ts';
 import { watchRules } from './rules-watch.ts';
-import type { SignerLink } from './signer-link.ts';
 import { checkUsers, probePort, readUpstreamCa, StartRefused, startRefusal } from './start-checks.ts';
 import { WorkerPool } from './worker-pool.ts';
 
@@ -59,7 +60,7 @@ export class Supervisor {
   readonly #counts = new FlowCounts();
   readonly #process = new ProcessFigures('outcalld');
   #keeper: RulesKeeper | undefined;
-  #signer: SignerLink | undefined;
+  #ca: CaKeeper | undefined;
   #network: AgentsNetwork | undefined;
   #admin: AdminServer | undefined;
   #unwatch: (() => void) | undefined;
@@ -111,7 +112,7 @@ export class Supervisor {
     this.#unwatch?.();
     await this.#pool.drain(graceMs);
     await this.#closeNetwork();
-    await this.#signer?.stop();
+    await this.#ca?.stop();
     await Promise.race([this.#output.flush(), new Promise((resolve) => setTimeout(resolve, LAST_FLUSH_MS))]);
     await this.#admin?.close();
   }
@@ -141,7 +142,7 @@ export class Supervisor {
     await probePort(options.listen);
     // While the other processes load their code, so does this one.
     this.#pool.prepare();
-    const [keeper] = await Promise.all([this.#makeKeeper(), this.#openAdmin(), this.#startSigner()]);
+    const [keeper] = await Promise.all([this.#makeKeeper(), this.#openAdmin(), this.#openCa()]);
     const loaded = await keeper.reload(true);
     if (!loaded.ok) throw new StartRefused(loaded.problems.map(formatProblem));
     await this.#network?.openDns();
@@ -182,7 +183,11 @@ export class Supervisor {
     const { RulesKeeper } = await import('./rules-keeper.ts');
     const distribute = (payload: RulesPayload) => this.#distribute(payload);
     const taken = async (rules: RuleSet) => this.#network?.takeRules(rules);
-    this.#keeper = new RulesKeeper({ path: options.rules, caLoaded: options.ca !== undefined, log, distribute, taken });
+    const ca = () => {
+      const current = this.#ca?.cas.current;
+      return { loaded: current !== undefined, constraints: current?.constraints };
+    };
+    this.#keeper = new RulesKeeper({ path: options.rules, ca, log, distribute, taken });
     return this.#keeper;
   }
 
@@ -191,32 +196,35 @@ export class Supervisor {
     this.#admin = await openAdminServer(this.#setup.options.adminSocket, this.#backend());
   }
 
-  /** Without a CA, nothing of pki is even imported (S011-FR-022). */
-  async #startSigner(): Promise<void> {
-    const { options, entry, environment, log } = this.#setup;
-    if (options.ca === undefined) return;
-    const { SignerLink } = await import('./signer-link.ts');
-    const start = { ...options.ca, leafTtlSecs: options.interceptLeafTtlSecs, logLevel: options.logLevel };
-    this.#signer = new SignerLink({ entry, environment, start, user: options.signerUser, log });
-    for (const worker of this.#pool.processes) this.#signer.serve(worker);
-    await this.#signer.start();
+  async #openCa(): Promise<void> {
+    this.#ca = await makeCaKeeper({
+      ...this.#setup,
+      rules: () => this.#keeper,
+      tellWorkers: (message) => this.#pool.tellAll(message),
+    });
+    if (this.#ca === undefined) return;
+    for (const worker of this.#pool.processes) this.#ca.serve(worker);
+    await this.#ca.start();
   }
 
   #sayReady(): void {
     const { options, log, startedAt } = this.#setup;
     const listen = `${hostInUrl(options.listen.host)}:${this.#port}`;
     const ready_ms = Date.now() - startedAt.getTime();
-    log.info({ event: 'ready', listen, interception: this.#signer !== undefined, ready_ms }, `listening on ${listen}`);
+    log.info(
+      { event: 'ready', listen, interception: this.#ca?.cas.current !== undefined, ready_ms },
+      `listening on ${listen}`,
+    );
   }
 
   /** The signer first: a worker that has the set may ask for its leaves at once. */
   async #distribute(payload: RulesPayload): Promise<void> {
-    await this.#signer?.takeRules(payload);
+    await this.#ca?.takeRules(payload);
     await this.#pool.takeRules(payload);
   }
 
   #workerStarted(worker: ChildProcess): void {
-    this.#signer?.serve(worker);
+    this.#ca?.serve(worker);
     const output = worker.stdout;
     if (output === null) return;
     const take = this.#feed.source();
@@ -232,6 +240,7 @@ export class Supervisor {
   #brief(tell: (message: ToWorker) => void): void {
     tell({ type: 'agents', agents: this.#agents.entries });
     tell({ type: 'listen_at', addresses: this.#network?.isolatedAddresses ?? [] });
+    if (this.#ca !== undefined) tell(this.#ca.news);
     if (this.#outputFails) tell({ type: 'audit_hold', held: true });
   }
 
@@ -283,7 +292,7 @@ export class Supervisor {
       counts: this.#counts,
       process: this.#process,
       keeper: () => this.#keeper,
-      signer: () => this.#signer,
+      ca: () => this.#ca,
       network: () => this.#network,
       port: () => this.#port,
       state: () => this.state,

@@ -58,7 +58,6 @@ class Worker {
   readonly #counts = new FlowCounts();
   readonly #process: ProcessFigures;
   /** Undefined without a CA. */
-  readonly #leaves: LeafCache | undefined;
   readonly #agents = new AgentDirectory();
   readonly #server: ProxyServer;
   readonly #upstream: Upstream;
@@ -68,23 +67,32 @@ class Worker {
   readonly #transparent: net.Server | undefined;
   /** The same proxy on networks of one agent. */
   readonly #doors: IsolatedDoors;
+  readonly #start: WorkerStart;
   #rules: RuleSet;
+  /** Loaded with the first rule set under a CA. */
+  #interception: { readonly serve: Interception; readonly leaves: LeafCache } | undefined;
+  #caBundle: string | undefined;
+  /** Sets are taken one after the other, since loading code takes a while. */
+  #taking: Promise<void> = Promise.resolve();
 
   static async start(start: WorkerStart): Promise<Worker> {
     process.title = `outcalld ${start.name}`;
-    const worker = new Worker(start, start.rules.caLoaded ? await importInterception(start) : undefined);
+    const worker = new Worker(start);
+    if (start.rules.caLoaded) await worker.#loadInterception();
     worker.#listen(start);
     return worker;
   }
 
-  private constructor(start: WorkerStart, intercepting: Intercepting | undefined) {
+  private constructor(start: WorkerStart) {
     const { options } = start;
+    this.#start = start;
+    const interception = () => this.#interception?.serve;
+    const bundle = () => this.#caBundle;
     this.#log = createLog({ level: options.logLevel, name: start.name });
     this.#audit = new AuditLog({
       onTrouble: (error) => error && this.#log.error({ event: 'audit_failed', code: error.code }, error.message),
     });
     this.#process = new ProcessFigures(start.name);
-    this.#leaves = intercepting?.leaves;
     this.#dieLoudly();
     this.#rules = compile(start.rules);
     this.#upstream = upstreamOf(start);
@@ -92,7 +100,10 @@ class Worker {
       options: proxyOptions(options, start.ticketKeys),
       rules: () => this.#rules,
       upstream: this.#upstream,
-      interception: intercepting?.interception,
+      get interception() {
+        return interception();
+      },
+      caBundle: bundle,
       audit: this.#audit,
       counts: this.#counts,
       agents: this.#agents,
@@ -113,7 +124,7 @@ class Worker {
       case 'start':
         break;
       case 'rules':
-        this.#takeRules(message.rules);
+        this.#taking = this.#taking.then(() => this.#takeRules(message.rules));
         break;
       case 'audit_hold':
         this.#audit.hold(message.held);
@@ -133,6 +144,10 @@ class Worker {
       case 'name_changed':
         this.#names.forget(message.address);
         break;
+      case 'ca':
+        this.#caBundle = message.bundle;
+        if (message.forgetLeaves) this.#interception?.leaves.clear();
+        break;
       case 'drain':
         void this.#drain(message.graceMs);
         break;
@@ -146,7 +161,7 @@ class Worker {
       process: this.#process,
       server: this.#server,
       upstream: this.#upstream,
-      leaves: this.#leaves,
+      leaves: this.#interception?.leaves,
     });
     tell({ type: 'worker_status', openFlows, auditBlocked: this.#audit.blocked, samples });
   }
@@ -168,10 +183,23 @@ class Worker {
     });
   }
 
-  #takeRules(payload: RulesPayload): void {
+  async #takeRules(payload: RulesPayload): Promise<void> {
+    if (payload.caLoaded) await this.#loadInterception();
     this.#rules = compile(payload);
     this.#server.reload(this.#rules);
     tell({ type: 'rules_taken', generation: payload.generation });
+  }
+
+  /** The one door to the code of interception. */
+  async #loadInterception(): Promise<void> {
+    if (this.#interception !== undefined) return;
+    const [{ createInterception }, { LeafCache }, { SignerClient }] = await Promise.all([
+      import('../proxy/intercept.ts'),
+      import('../pki/leaf-cache.ts'),
+      import('../pki/signer-client.ts'),
+    ]);
+    const leaves = new LeafCache(new SignerClient(ipcPort(process)));
+    this.#interception = { leaves, serve: createInterception(leaves, Buffer.from(this.#start.ticketKeys)) };
   }
 
   /** A second call with a shorter grace ends the first. */
@@ -239,20 +267,4 @@ function proxyOptions(options: DaemonOptions, ticketKeys: Uint8Array): ProxyOpti
     logQueryValues: options.logQueryValues,
     ticketKeys: Buffer.from(ticketKeys),
   };
-}
-
-interface Intercepting {
-  readonly interception: Interception;
-  readonly leaves: LeafCache;
-}
-
-/** The one door to the code of interception. */
-async function importInterception(start: WorkerStart): Promise<Intercepting> {
-  const [{ createInterception }, { LeafCache }, { SignerClient }] = await Promise.all([
-    import('../proxy/intercept.ts'),
-    import('../pki/leaf-cache.ts'),
-    import('../pki/signer-client.ts'),
-  ]);
-  const leaves = new LeafCache(new SignerClient(ipcPort(process)));
-  return { interception: createInterception(leaves, Buffer.from(start.ticketKeys)), leaves };
 }

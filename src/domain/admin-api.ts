@@ -23,6 +23,8 @@ export const ADMIN_PATHS = {
   caBundle: '/v1/ca/bundle',
   flows: '/v1/flows',
   flowsLive: '/v1/flows/live',
+  caRotate: '/v1/ca/rotate',
+  caUpload: '/v1/ca/upload',
   records: '/v1/records',
   metrics: '/v1/metrics',
 } as const;
@@ -167,14 +169,29 @@ export interface AgentsAnswer {
   readonly agents: readonly AgentEntry[];
 }
 
-/** GET /v1/ca. Without a CA all is null but the maximum; leaf_cache_size also while the signer is being replaced. */
-export interface CaAnswer {
-  readonly loaded: boolean;
-  readonly subject: string | null;
-  readonly fingerprint_sha256: string | null;
+/** What is told of one CA. */
+export interface CaSummary {
+  readonly subject: string;
+  readonly fingerprint_sha256: string;
   /** RFC 3339, UTC. */
-  readonly not_before: string | null;
-  readonly not_after: string | null;
+  readonly not_before: string;
+  readonly not_after: string;
+  /** The names that it can sign for, each with all below it; null where it can sign for any host. */
+  readonly permit_domains: readonly string[] | null;
+}
+
+/**
+ * GET /v1/ca, and the answer to each change of it. Without a CA all is null but `managed` and the maximum; leaf_cache_size
+ * also while the signer is being replaced. On top: the CA that signs.
+ */
+export interface CaAnswer extends Nullable<CaSummary> {
+  readonly loaded: boolean;
+  /** Whether outcalld writes the CA itself (--ca-dir), so that it can be changed here. */
+  readonly managed: boolean;
+  /** To be trusted already; signs from the next rotation on. */
+  readonly next: CaSummary | null;
+  /** Signed before, and is still to be trusted. */
+  readonly previous: CaSummary | null;
   readonly leaf_cache_size: number | null;
   readonly leaf_cache_max: number;
 }
@@ -183,6 +200,22 @@ export interface CaAnswer {
 export interface FlowsAnswer {
   readonly flows: readonly AuditRecord[];
 }
+type Nullable<T> = { readonly [K in keyof T]: T[K] | null };
+
+/**
+ * generate: POST /v1/ca with {"algorithm", "permit_domains"}. rotate: POST /v1/ca/rotate. delete: DELETE /v1/ca?which=all,
+ * &force=1 although rules intercept. The first CA signs at once, another is the next one.
+ */
+export type CaChange =
+  | { readonly kind: 'generate'; readonly algorithm: 'rsa' | 'ecdsa'; readonly permitDomains: readonly string[] }
+  | { readonly kind: 'rotate' }
+  | { readonly kind: 'delete'; readonly which: 'next' | 'previous' | 'all'; readonly force: boolean };
+
+/**
+ * POST /v1/ca/upload with `Connection: Upgrade` and this protocol, on the Unix socket alone. After 101 the client sends the
+ * certificate and its key in PEM and closes its direction; it reads one JSON document, CaAnswer or ProblemDocument.
+ */
+export const CA_UPLOAD_PROTOCOL = 'outcall-ca-upload';
 
 /** RFC 9457. */
 export interface ProblemDocument {

@@ -3,7 +3,9 @@
  * the supervisor and the CLI need never open it. Does not load node-forge.
  */
 import { type KeyObject, X509Certificate } from 'node:crypto';
+import type { NameConstraints } from '../domain/name-constraints.ts';
 import { CaError } from './ca-error.ts';
+import { readNameConstraints } from './name-constraints.ts';
 import { readPemFile } from './pem-file.ts';
 
 /** What may be told about the CA: to the operator, to `ca status`, to the log. */
@@ -16,6 +18,27 @@ export interface CaInfo {
   readonly not_before: string;
   readonly not_after: string;
   readonly certPem: string;
+  /** Undefined where it may sign for any host. */
+  readonly constraints: NameConstraints | undefined;
+}
+
+export interface LoadedCertificate {
+  readonly certificate: X509Certificate;
+  readonly info: CaInfo;
+}
+
+/** The CAs of one installation: the one that signs, the one that is to sign next, and the one that signed before. */
+export interface CaSet {
+  readonly current: CaInfo | undefined;
+  readonly next: CaInfo | undefined;
+  readonly previous: CaInfo | undefined;
+}
+
+export const NO_CA: CaSet = { current: undefined, next: undefined, previous: undefined };
+
+/** What agents are to trust, the one that signs first; empty without a CA. */
+export function bundleOf({ current, next, previous }: CaSet): string {
+  return [current, next, previous].map((ca) => (ca === undefined ? '' : `${ca.certPem.trimEnd()}\n`)).join('');
 }
 
 const LABEL = 'CA certificate';
@@ -29,15 +52,19 @@ const ANY_EXTENDED_KEY_USAGE = '2.5.29.37.0';
  * Reads and checks the CA certificate (S011-FR-001): one self-signed root that may sign certificates, valid at `now`
  * (milliseconds since the epoch), strong enough. Throws CaError, kind `missing` where there is no such file.
  */
-export function loadCaCertificate(path: string, now: number): { certificate: X509Certificate; info: CaInfo } {
-  const certificate = parse(path);
+export function loadCaCertificate(path: string, now: number): LoadedCertificate {
+  return caCertificateFrom(path, readPemFile(path, LABEL, { follow: true }), now);
+}
+
+/** The same of bytes that are here already; `path` is for the messages. */
+export function caCertificateFrom(path: string, bytes: Buffer, now: number): LoadedCertificate {
+  const certificate = parse(path, bytes);
   const problem = problemWith(certificate, now);
   if (problem !== undefined) throw new CaError('unfit', `${LABEL} ${path} ${problem}`);
   return { certificate, info: describe(certificate) };
 }
 
-function parse(path: string): X509Certificate {
-  const bytes = readPemFile(path, LABEL, { follow: true });
+function parse(path: string, bytes: Buffer): X509Certificate {
   // A key in here would be read by processes that must never hold it.
   if (bytes.includes('PRIVATE KEY-----')) {
     bytes.fill(0);
@@ -71,6 +98,9 @@ function problemWith(certificate: X509Certificate, now: number): string | undefi
   if (!certificate.checkIssued(certificate) || !certificate.verify(certificate.publicKey)) {
     return 'is not self-signed; an intermediate CA is not supported';
   }
+  if (readNameConstraints(certificate.raw) === 'unsupported') {
+    return 'has name constraints on the subject; only those on DNS names and addresses are supported';
+  }
   if (now < certificate.validFromDate.getTime()) return `is not valid before ${iso(certificate.validFromDate)}`;
   if (now >= certificate.validToDate.getTime()) return `expired at ${iso(certificate.validToDate)}`;
   return undefined;
@@ -87,12 +117,14 @@ function weakKey(key: KeyObject): string | undefined {
 }
 
 function describe(certificate: X509Certificate): CaInfo {
+  const constraints = readNameConstraints(certificate.raw);
   return {
     subject: certificate.subject.split('\n').join(', '),
     fingerprint_sha256: certificate.fingerprint256,
     not_before: iso(certificate.validFromDate),
     not_after: iso(certificate.validToDate),
     certPem: certificate.toString(),
+    constraints: constraints === 'unsupported' ? undefined : constraints,
   };
 }
 

@@ -2,8 +2,8 @@
  * What can be wrong with the CA on disk, told to the operator before anything is intercepted.
  */
 
-/** missing: no such file; exists: would be overwritten; unfit: there, and not to be used. */
-export type CaErrorKind = 'missing' | 'exists' | 'unfit';
+/** missing: no such file; exists: would be overwritten; unfit: there, and not to be used; refused: not as things stand. */
+export type CaErrorKind = 'missing' | 'exists' | 'unfit' | 'refused';
 
 /** What is wrong with the CA on disk; the message is for the operator and names the file. */
 export class CaError extends Error {

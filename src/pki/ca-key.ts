@@ -24,6 +24,11 @@ export function loadCaKey(path: string, certificate: X509Certificate): KeyObject
       if (problem !== undefined) throw new CaError('unfit', problem);
     },
   });
+  return caKeyFrom(path, pem, certificate);
+}
+
+/** The key in `pem`, whose bytes are wiped; `path` is for the messages. Throws CaError as loadCaKey does of the content. */
+export function caKeyFrom(path: string, pem: Buffer, certificate: X509Certificate): KeyObject {
   const key = parse(path, pem);
   if (!certificate.checkPrivateKey(key)) {
     throw new CaError('unfit', `${LABEL} ${path} does not belong to the CA certificate`);

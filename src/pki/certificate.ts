@@ -64,6 +64,7 @@ const OID = {
   organization: '2.5.4.10',
   subjectKeyIdentifier: '2.5.29.14',
   keyUsage: '2.5.29.15',
+  nameConstraints: '2.5.29.30',
   subjectAltName: '2.5.29.17',
   basicConstraints: '2.5.29.19',
   authorityKeyIdentifier: '2.5.29.35',
@@ -83,9 +84,14 @@ const generate = promisify(generateKeyPair);
 
 /**
  * Makes a self-signed root and its key: RSA-4096 with SHA-256, or P-256 with SHA-256; valid for ten years (S011-AS-009).
- * `now`: milliseconds since the epoch.
+ * `now`: milliseconds since the epoch. `permitDomains`: it can sign for these names and those below them, and for nothing
+ * else, no address either; empty for no such bound.
  */
-export async function issueCa(algorithm: CaAlgorithm, now: number): Promise<{ pem: string; key: KeyObject }> {
+export async function issueCa(
+  algorithm: CaAlgorithm,
+  now: number,
+  permitDomains: readonly string[] = [],
+): Promise<{ pem: string; key: KeyObject }> {
   const { publicKey, privateKey } =
     algorithm === 'rsa'
       ? await generate('rsa', { modulusLength: CA_RSA_BITS })
@@ -105,6 +111,7 @@ export async function issueCa(algorithm: CaAlgorithm, now: number): Promise<{ pe
     extension(OID.basicConstraints, true, sequence(boolean(true), integer(Buffer.from([0])))),
     // keyCertSign (5) and cRLSign (6), RFC 5280 section 4.2.1.3.
     extension(OID.keyUsage, true, bitString(Buffer.from([0b0000_0110]), 1)),
+    ...(permitDomains.length === 0 ? [] : [nameConstraints(permitDomains)]),
     ...keyIdExtensions(keyId, keyId),
   ];
   const pem = await signed(issuer, { ...issuer, spki, serial: serialNumber(), extensions });
@@ -209,6 +216,13 @@ function keyIdExtensions(subjectKeyId: Buffer, authorityKeyId: Buffer): readonly
     extension(OID.subjectKeyIdentifier, false, octetString(subjectKeyId)),
     extension(OID.authorityKeyIdentifier, false, sequence(taggedBytes(0, authorityKeyId))),
   ];
+}
+
+/** RFC 5280 section 4.2.1.10. A bound on names is none on addresses, so all of these are excluded: 0.0.0.0/0 and ::/0. */
+function nameConstraints(domains: readonly string[]): Asn1 {
+  const names = domains.map((domain) => sequence(taggedBytes(2, Buffer.from(domain, 'latin1'))));
+  const addresses = [8, 32].map((bytes) => sequence(taggedBytes(7, Buffer.alloc(bytes))));
+  return extension(OID.nameConstraints, true, sequence(tagged(0, ...names), tagged(1, ...addresses)));
 }
 
 function name(...attributes: readonly (readonly [type: string, value: string])[]): Asn1 {

@@ -30,7 +30,7 @@ export class LeafMinter implements LeafSource {
   readonly #pending = new Set<Promise<IssuedLeaf>>();
 
   static async create(
-    issuer: Issuer,
+    issuer: Issuer | undefined,
     options: { ttlSecs: number; clock: Clock; onMinted: (minted: Minted) => void },
   ): Promise<LeafMinter> {
     const { publicKey, privateKey } = await promisify(generateKeyPair)('ec', { namedCurve: 'prime256v1' });
@@ -39,7 +39,7 @@ export class LeafMinter implements LeafSource {
   }
 
   private constructor(
-    issuer: Issuer,
+    issuer: Issuer | undefined,
     publicKey: KeyObject,
     keyPem: string,
     options: { ttlSecs: number; clock: Clock; onMinted: (minted: Minted) => void },
@@ -51,13 +51,18 @@ export class LeafMinter implements LeafSource {
   }
 
   async leafFor(host: Host): Promise<Leaf> {
-    if (this.#issuer === undefined) throw new FlowFailure('cert_gen_failed', { detail: 'the signer is stopping' });
+    if (this.#issuer === undefined) throw new FlowFailure('cert_gen_failed', { detail: 'the signer has no CA' });
     if (this.#pending.size >= MAX_PENDING) throw new FlowFailure('cert_gen_failed', { detail: 'the signer is busy' });
     const started = performance.now();
     const issued = await this.#issue(this.#issuer, host);
     const durationMs = Math.round((performance.now() - started) * 1000) / 1000;
     this.#options.onMinted({ host, serial: issued.serial, notAfter: issued.notAfter, durationMs });
     return { host, chainPem: issued.pem, keyPem: this.#keyPem, expiresAt: issued.notAfter };
+  }
+
+  /** Signs with this CA from now on; signatures under way are still of the one before. */
+  use(issuer: Issuer): void {
+    this.#issuer = issuer;
   }
 
   /** Lets go of the CA key, when the signatures under way are done. Nothing is signed after this. */

@@ -4,16 +4,26 @@
  */
 import { FlowFailure } from '../domain/failure.ts';
 import type { Host } from '../domain/hostname.ts';
-import type { CaInfo } from './ca-certificate.ts';
+import type { CaSet } from './ca-certificate.ts';
 import { CaError } from './ca-error.ts';
 import type { Leaf, LeafSource } from './leaf.ts';
 import type { Port } from './port.ts';
-import { type LeafGenerated, type LeafRequest, readMessage, type StatusRequest } from './signer-protocol.ts';
+import {
+  type ChangeRequest,
+  type LeafGenerated,
+  type LeafRequest,
+  readMessage,
+  type SignerChange,
+  type StatusRequest,
+  type UploadAnswer,
+} from './signer-protocol.ts';
 
 /** As long as the client waits for the handshake: design.md, connect 10 s. */
 export const LEAF_TIMEOUT_MS = 10_000;
 /** RSA-4096 self-checks and key generation take well under a second; a machine may be slow. */
 const READY_TIMEOUT_MS = 30_000;
+/** RSA-4096 takes a second or two, ten on a slow machine under load; an upload has its own deadline, which is shorter. */
+const CHANGE_TIMEOUT_MS = 60_000;
 /** Signatures under way take milliseconds. */
 const STOP_TIMEOUT_MS = 5_000;
 
@@ -60,16 +70,44 @@ export class SignerClient implements LeafSource {
     return { leaf_cache_size: status.leaf_cache_size, leaf_cache_max: status.leaf_cache_max };
   }
 
+  /** Resolves to the CAs after it. Rejects with CaError where nothing was changed, with FlowFailure as leafFor() does. */
+  async change(change: SignerChange): Promise<CaSet> {
+    const asked = this.#askOver(CHANGE_TIMEOUT_MS, (id) =>
+      this.#port.send({ type: 'ca_change', id, change } satisfies ChangeRequest),
+    );
+    return changed(await asked);
+  }
+
+  /** `hand` gives the signer a socket under this id. As change(); `answer` must be called with what is written to it last. */
+  async upload(hand: (id: number) => void): Promise<{ cas: CaSet | CaError; answer(this: void, text: string): void }> {
+    let id = 0;
+    const reply = await this.#askOver(CHANGE_TIMEOUT_MS, (given) => {
+      id = given;
+      hand(given);
+    });
+    const answer = (text: string) => this.#port.send({ type: 'ca_upload_answer', id, text } satisfies UploadAnswer);
+    try {
+      return { cas: changed(reply), answer };
+    } catch (error) {
+      if (error instanceof CaError) return { cas: error, answer };
+      throw error;
+    }
+  }
+
   #ask(request: (id: number) => LeafRequest | StatusRequest): Promise<unknown> {
+    return this.#askOver(this.#timeoutMs, (id) => this.#port.send(request(id)));
+  }
+
+  #askOver(timeoutMs: number, send: (id: number) => void): Promise<unknown> {
     if (this.#closed) return Promise.reject(failure('the signer is not running'));
     const id = ++this.#lastId;
     return new Promise((resolve, reject) => {
       const timer = setTimeout(() => {
         this.#waiting.delete(id);
-        reject(failure(`the signer did not answer in ${this.#timeoutMs} ms`));
-      }, this.#timeoutMs);
+        reject(failure(`the signer did not answer in ${timeoutMs} ms`));
+      }, timeoutMs);
       this.#waiting.set(id, { resolve, reject, timer });
-      this.#port.send(request(id));
+      send(id);
     });
   }
 
@@ -77,7 +115,9 @@ export class SignerClient implements LeafSource {
     const answer =
       readMessage('leaf_reply', message) ??
       readMessage('leaf_refused', message) ??
-      readMessage('signer_status', message);
+      readMessage('signer_status', message) ??
+      readMessage('ca_changed', message) ??
+      readMessage('ca_refused', message);
     const waiting = answer && this.#waiting.get(answer.id);
     if (answer === undefined || waiting === undefined) return;
     this.#waiting.delete(answer.id);
@@ -96,10 +136,10 @@ export class SignerClient implements LeafSource {
 }
 
 /**
- * For the supervisor, called as soon as the signer's process is forked: what the signer says about the CA.
+ * For the supervisor, called as soon as the signer's process is forked: the CAs that the signer has.
  * Rejects with CaError, message for the operator, when the CA cannot be used or the process dies or hangs over it.
  */
-export function signerReady(port: Port): Promise<CaInfo> {
+export function signerReady(port: Port): Promise<CaSet> {
   return new Promise((resolve, reject) => {
     const fail = (message: string) => reject(new CaError('unfit', message));
     const timer = setTimeout(() => fail('the signer did not start in time'), READY_TIMEOUT_MS);
@@ -108,7 +148,7 @@ export function signerReady(port: Port): Promise<CaInfo> {
       const ready = readMessage('signer_ready', message);
       const failed = readMessage('signer_failed', message);
       if (ready !== undefined || failed !== undefined) settle();
-      if (ready !== undefined) resolve(ready.ca);
+      if (ready !== undefined) resolve(ready.cas);
       if (failed !== undefined) fail(failed.message);
     });
     port.onClose(() => {
@@ -138,6 +178,14 @@ export function stopSigner(port: Port): Promise<boolean> {
     port.onClose(() => settle(false));
     port.send({ type: 'signer_stop' });
   });
+}
+
+function changed(reply: unknown): CaSet {
+  const refused = readMessage('ca_refused', reply);
+  if (refused !== undefined) throw new CaError(refused.kind, refused.message);
+  const cas = readMessage('ca_changed', reply)?.cas;
+  if (cas === undefined) throw failure('the signer gave no answer');
+  return cas;
 }
 
 function failure(detail: string): FlowFailure {

@@ -2,7 +2,9 @@
  * The messages between the signer and those who ask it for leaves. Each side reads what comes in by hand and takes nothing
  * else for its own; a worker is the process that agents can reach, so the signer believes none of its words.
  */
-import type { CaInfo } from './ca-certificate.ts';
+import type { CaSet } from './ca-certificate.ts';
+import type { CaErrorKind } from './ca-error.ts';
+import type { CaAlgorithm } from './certificate.ts';
 import type { Leaf } from './leaf.ts';
 
 /** Asker to signer. */
@@ -16,6 +18,31 @@ export interface LeafRequest {
 export interface StatusRequest {
   readonly type: 'signer_status_request';
   readonly id: number;
+}
+
+/** What is to become of the CAs of the folder that this signer keeps. A CA that is brought comes over a socket of its own. */
+export type SignerChange =
+  | { readonly kind: 'generate'; readonly algorithm: CaAlgorithm; readonly permitDomains: readonly string[] }
+  | { readonly kind: 'rotate' }
+  | { readonly kind: 'drop'; readonly which: 'next' | 'previous' | 'all' };
+
+export interface ChangeRequest {
+  readonly type: 'ca_change';
+  readonly id: number;
+  readonly change: SignerChange;
+}
+
+/** Comes with a connected socket, over which a certificate and key are sent until its other end is closed. */
+export interface UploadRequest {
+  readonly type: 'ca_upload';
+  readonly id: number;
+}
+
+/** What is to be written to the socket of this upload before it is closed. */
+export interface UploadAnswer {
+  readonly type: 'ca_upload_answer';
+  readonly id: number;
+  readonly text: string;
 }
 
 /** Drop the leaves and the key, say signer_stopped, and end. */
@@ -35,10 +62,15 @@ export interface StatusReply {
   readonly leaf_cache_max: number;
 }
 
+/** To a change and to an upload alike: the CAs as they are now, or why nothing was changed. */
+export type ChangeReply =
+  | { readonly type: 'ca_changed'; readonly id: number; readonly cas: CaSet }
+  | { readonly type: 'ca_refused'; readonly id: number; readonly kind: CaErrorKind; readonly message: string };
+
 /** The first message of a signer is one of these two. */
 export interface SignerReady {
   readonly type: 'signer_ready';
-  readonly ca: CaInfo;
+  readonly cas: CaSet;
 }
 
 export interface SignerFailed {
@@ -64,6 +96,11 @@ export interface SignerStopped {
 interface MessageByType {
   leaf_request: LeafRequest;
   signer_status_request: StatusRequest;
+  ca_change: ChangeRequest;
+  ca_upload: UploadRequest;
+  ca_upload_answer: UploadAnswer;
+  ca_changed: ChangeReply & { type: 'ca_changed' };
+  ca_refused: ChangeReply & { type: 'ca_refused' };
   signer_stop: StopRequest;
   leaf_reply: LeafReply & { type: 'leaf_reply' };
   leaf_refused: LeafReply & { type: 'leaf_refused' };
@@ -78,11 +115,16 @@ interface MessageByType {
 const FIELDS: { readonly [T in keyof MessageByType]: Readonly<Record<string, 'string' | 'number' | 'object'>> } = {
   leaf_request: { id: 'number', host: 'string' },
   signer_status_request: { id: 'number' },
+  ca_change: { id: 'number', change: 'object' },
+  ca_upload: { id: 'number' },
+  ca_upload_answer: { id: 'number', text: 'string' },
+  ca_changed: { id: 'number', cas: 'object' },
+  ca_refused: { id: 'number', kind: 'string', message: 'string' },
   signer_stop: {},
   leaf_reply: { id: 'number', leaf: 'object' },
   leaf_refused: { id: 'number', detail: 'string' },
   signer_status: { id: 'number', leaf_cache_size: 'number', leaf_cache_max: 'number' },
-  signer_ready: { ca: 'object' },
+  signer_ready: { cas: 'object' },
   signer_failed: { message: 'string' },
   leaf_generated: { host: 'string', serial: 'string', not_after: 'string', duration_ms: 'number' },
   signer_stopped: {},

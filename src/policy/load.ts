@@ -3,9 +3,11 @@
  * A set with one error is no set, so that a bad reload can never be half of one.
  * Upholds: threats 27, 28, 31 (caps before parsing), 33 (the generation).
  */
+import type { NameConstraints } from '../domain/name-constraints.ts';
 import { closingOf } from './closing-default.ts';
 import { MAX_FILES, MAX_PROBLEMS, MAX_RULES } from './limits.ts';
 import { lint } from './lint.ts';
+import { lintConstraints } from './lint-constraints.ts';
 import { type Problem, shown } from './problem.ts';
 import { type FileContext, type LoadedRule, RuleFile } from './rule-file.ts';
 import { inOrder, type RuleSet, ruleSet } from './rule-set.ts';
@@ -18,6 +20,8 @@ export interface RuleSource {
 
 export interface LoadContext extends FileContext {
   readonly generation: number;
+  /** What bounds the CA that is loaded, for warnings alone. */
+  readonly constraints?: NameConstraints | undefined;
 }
 
 export type LoadResult =
@@ -43,7 +47,7 @@ export function loadRules(sources: readonly RuleSource[], context: LoadContext):
   return {
     ok: true,
     rules: ruleSet(drafts, context.generation, closing),
-    warnings: tidy([...problems, ...lintProblems(files)]),
+    warnings: tidy([...problems, ...lintProblems(files, context.constraints)]),
   };
 }
 
@@ -76,9 +80,10 @@ function fileProblem(message: string, fix: string, file = ''): Problem {
 }
 
 /** Warnings about the rules as a set, at their conditions. */
-function lintProblems(files: readonly RuleFile[]): readonly Problem[] {
+function lintProblems(files: readonly RuleFile[], constraints: NameConstraints | undefined): readonly Problem[] {
   const places = new Map(files.flatMap((file) => file.loaded.map((loaded) => [loaded.draft, loaded] as const)));
-  return lint(inOrder([...places.keys()])).map(({ draft, message, fix }) => {
+  const drafts = inOrder([...places.keys()]);
+  return [...lint(drafts), ...lintConstraints(drafts, constraints)].map(({ draft, message, fix }) => {
     const { source, path } = places.get(draft) as LoadedRule;
     const place = source.position(source.offsetOf([...path, 'condition']));
     return { severity: 'warning', file: source.file, ...place, message, fix, rule: draft.view.id };

@@ -47,6 +47,8 @@ export interface ProxyDeps {
   readonly upstream: Upstream;
   /** Present only where a CA is loaded; its module is imported only then (S011-FR-022). */
   readonly interception: Interception | undefined;
+  /** What agents are to trust, in PEM, the CA that signs first; undefined without a CA. */
+  caBundle(): string | undefined;
   readonly audit: AuditSink;
   readonly counts: FlowCounts;
   readonly agents: { factsOf(ip: string): AgentFacts };

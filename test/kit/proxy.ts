@@ -203,6 +203,7 @@ async function makeDeps(parts: Parts, options: ProxyTestOptions, blocked: () => 
     rules: () => parts.rules,
     upstream: parts.upstream,
     interception: parts.signer === undefined ? undefined : await loadInterception(parts.signer, proxyOptions),
+    caBundle: () => parts.signer?.caPem,
     audit: {
       write: (record) => parts.records.push(record),
       get blocked() {

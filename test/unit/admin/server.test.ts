@@ -29,7 +29,9 @@ function fake(fields: Partial<AdminBackend> = {}): Fake {
     },
     grants: async () => ({ grants: [] }),
     agents: { entries: [], tell: () => undefined, forget: () => false },
-    caPem: () => 'PEM\n',
+    caCertificates: () => ['PEM\n'],
+    changeCa: async () => ({ ok: false, status: 409, detail: 'not here' }),
+    uploadCa: () => undefined,
     records: {
       recent: (count) =>
         Buffer.from(
@@ -108,7 +110,7 @@ describe('the admin API', () => {
   it('answers errors as problem documents', async () => {
     const problem = { severity: 'error' as const, file: 'a.yaml', line: 1, column: 2, message: 'no' };
     const { backend } = fake({
-      caPem: () => undefined,
+      caCertificates: () => [],
       reload: async () => ({ ok: false, generation: 2, problems: [problem] }),
     });
     await withServer(backend, async (socket) => {
@@ -117,7 +119,12 @@ describe('the admin API', () => {
         ['GET', '/v1/constructor', 404, 'there is no /v1/constructor here'],
         ['GET', '/v1/rules/reload', 405, '/v1/rules/reload is for POST'],
         ['DELETE', '/v1/rules', 405, '/v1/rules is for GET'],
-        ['GET', '/v1/ca/bundle', 404, 'no CA is loaded; start outcalld with --ca-cert and --ca-key'],
+        [
+          'GET',
+          '/v1/ca/bundle',
+          404,
+          'there is no CA; make one with outcall ca generate, or start outcalld with --ca-cert',
+        ],
         ['GET', '/v1/ca', 500, 'the signer is away'],
         ['POST', '/v1/rules/reload', 422, 'the rules have errors; generation 2 stays in force'],
       ] as const;

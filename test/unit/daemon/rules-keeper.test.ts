@@ -22,7 +22,8 @@ function keeperOf(
   const log = createLog({ level: 'info', name: 'test', stream: { write: (line) => lines.push(line) } });
   const distribute = async (payload: RulesPayload) => void given.push(payload);
   const taken = async () => undefined;
-  return { keeper: new RulesKeeper({ path: folder.path, caLoaded, log, distribute, taken }), given, lines };
+  const ca = () => ({ loaded: caLoaded, constraints: undefined });
+  return { keeper: new RulesKeeper({ path: folder.path, ca, log, distribute, taken }), given, lines };
 }
 
 describe('RulesKeeper', () => {

@@ -43,6 +43,10 @@ const loaded: CaAnswer = {
   fingerprint_sha256: 'AA:BB',
   not_before: '2026-01-01T00:00:00Z',
   not_after: '2036-01-01T00:00:00Z',
+  permit_domains: null,
+  managed: false,
+  next: null,
+  previous: null,
   leaf_cache_size: 7,
   leaf_cache_max: 1024,
 };
@@ -129,6 +133,10 @@ describe('ca status', () => {
     'not_after',
     'leaf_cache_size',
     'leaf_cache_max',
+    'permit_domains',
+    'managed',
+    'next',
+    'previous',
   ];
 
   it('tells of the CA in a folder, as text and as JSON', async () => {
@@ -164,7 +172,10 @@ describe('ca status', () => {
 
   it('ends with 6 where there is no CA, in a folder or in the daemon, and the JSON says so', async () => {
     using folder = new TempFolder();
-    const none = { loaded: false, subject: null, fingerprint_sha256: null, not_before: null, not_after: null };
+    const none = {
+      ...{ loaded: false, managed: false, subject: null, fingerprint_sha256: null, not_before: null, not_after: null },
+      ...{ permit_domains: null, next: null, previous: null },
+    };
     const inFolder = await outcall(['status', '--json', '--ca-dir', folder.path]);
     expect([inFolder.code, JSON.parse(inFolder.out)]).toEqual([
       6,

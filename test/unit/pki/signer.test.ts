@@ -5,7 +5,9 @@ import { X509Certificate } from 'node:crypto';
 import { chmodSync } from 'node:fs';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import type { Host } from '../../../src/domain/hostname.ts';
-import { type CaPaths, initCa } from '../../../src/pki/ca-files.ts';
+import type { CaInfo } from '../../../src/pki/ca-certificate.ts';
+import { initCa } from '../../../src/pki/ca-files.ts';
+import type { CaPaths } from '../../../src/pki/ca-names.ts';
 import { LeafCache } from '../../../src/pki/leaf-cache.ts';
 import { runSigner, Signer, type SignerConfig } from '../../../src/pki/signer.ts';
 import { onLeafGenerated, SignerClient, signerReady, stopSigner } from '../../../src/pki/signer-client.ts';
@@ -29,7 +31,7 @@ async function start(options: Partial<SignerConfig> = {}) {
   onLeafGenerated(ours, (event) => events.push(event));
   const config = { certPath: paths.cert, keyPath: paths.key, leafTtlSecs: 86_400, mayMint: () => true, ...options };
   const over = runSigner(theirs, config);
-  const ca = await signerReady(ours);
+  const ca = (await signerReady(ours)).current as CaInfo;
   return { ours, client: new SignerClient(ours), events, over, ca };
 }
 
@@ -223,7 +225,7 @@ describe('stopping a signer', () => {
     expect(await stopSigner(ours)).toBe(true);
     expect(await over).toBe('stopped');
     for (const name of ['a.test', 'b.test']) {
-      await expect(client.leafFor(host(name))).rejects.toMatchObject({ detail: 'the signer is stopping' });
+      await expect(client.leafFor(host(name))).rejects.toMatchObject({ detail: 'the signer has no CA' });
     }
     expect(events.length).toBe(1);
   });
