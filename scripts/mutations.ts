@@ -94,9 +94,30 @@ export const MUTATIONS: readonly Mutation[] = [
   },
   {
     guard: "a tunnel's server name is the CONNECT host",
-    file: 'src/proxy/host-door.ts',
-    find: 'if (canonicalHost(sni) === host) return undefined;',
-    replace: 'if (canonicalHost(sni) !== undefined) return undefined;',
+    file: 'src/proxy/server-name.ts',
+    find: 'if (sni === host) return undefined;',
+    replace: 'if (sni !== undefined) return undefined;',
     test: 'test/flow/tunnel.test.ts',
+  },
+  {
+    guard: 'nothing of the client but its ClientHello passes before the certificate has been judged',
+    file: 'src/proxy/metadata.ts',
+    find: 'const hello = bytes.subarray(0, request.hello.bytes);',
+    replace: 'const hello = bytes.subarray(0);',
+    test: 'test/flow/metadata-certificates.test.ts',
+  },
+  {
+    guard: 'the certificate that TLS 1.2 shows is the one that was verified',
+    file: 'src/upstream/certificate-probe.ts',
+    find: 'if (wanted === undefined || seen.facts.fingerprintSha256 === wanted) return seen;',
+    replace: 'if (seen.facts.fingerprintSha256.length > 0) return seen;',
+    test: 'test/unit/upstream/certificate-probe.test.ts',
+  },
+  {
+    guard: 'a certificate that was revoked is valid under nothing',
+    file: 'src/upstream/staple.ts',
+    find: "if (about.some(({ status }) => status === 'revoked')) return 'revoked';",
+    replace: 'if (about.length < 0) return undefined;',
+    test: 'test/unit/upstream/certificate-probe.test.ts',
   },
 ];

@@ -76,7 +76,13 @@ export const FAILURES = {
     status: 403,
     blame: 'agent',
     text: 'the TLS handshake names no server',
-    fix: 'The client must send SNI; only names without a dot and IP addresses may go without.',
+    fix: 'The client must send SNI; only names without a dot and IP addresses may go without, or a rule with egress.tls.sni_absent: allow.',
+  },
+  ech_unverifiable: {
+    status: 403,
+    blame: 'agent',
+    text: 'the TLS handshake encrypts the server name, and what it shows is another',
+    fix: 'Turn encrypted ClientHello (ECH) off in the client, or write egress.tls.ech: allow in the rule for this host.',
   },
   client_hello_malformed: {
     status: 400,
@@ -155,6 +161,18 @@ export const FAILURES = {
     blame: 'origin',
     text: 'the TLS handshake with the host failed',
     fix: 'The detail says why: its certificate did not verify (add trust_anchors), or it asks for a client certificate (use mode: proxy).',
+  },
+  certificate_unverified: {
+    status: 502,
+    blame: 'origin',
+    text: 'the certificate of the host does not verify',
+    fix: 'The detail says why: expired, wrong_name, unknown_ca, revoked, ... Another CA than the public ones goes into egress.tls.trust_anchors.',
+  },
+  certificate_changed: {
+    status: 502,
+    blame: 'origin',
+    text: 'the host shows its certificates in turn, and the one of this connection could not be verified',
+    fix: 'The certificate of the connection is not the one that Outcall was shown when it asked; try again, and look at the origin if it goes on.',
   },
   alpn_mismatch: {
     status: 502,

@@ -3,6 +3,7 @@
  * Does not verify certificates: the doors do, and say under which roots everything holds (CertificateFacts.validUnder).
  * Upholds: threat 1 (no name, no match), and that a certificate which cannot be seen is no match unless the rule says so.
  */
+import { createHash } from 'node:crypto';
 import type { CertificateFacts } from '../domain/facts.ts';
 import type { Tls13, TlsGrant, TrustSet } from '../domain/verdict.ts';
 import { CelError, OUT_OF_BUDGET } from './cel-value.ts';
@@ -138,8 +139,8 @@ class NameMatch {
   }
 }
 
-/** Anchors are known by the names of their files, which mean one text each in a rule set. */
+/** Known by what the anchors say, so that a certificate seen under them counts no more when a reload has changed them. */
 function trustSet(files: readonly string[], pemOf: (file: string) => string): TrustSet {
-  const sorted = [...new Set(files)].sort();
-  return { id: sorted.join(' '), anchors: sorted.map(pemOf) };
+  const anchors = [...new Set(files)].sort().map(pemOf);
+  return { id: createHash('sha256').update(JSON.stringify(anchors)).digest('base64url'), anchors };
 }

@@ -59,7 +59,7 @@ async function establish(flow: Flow, door: HostDoor, verdict: Allow, head: Reque
   }
   if (flow.raw.destroyed) return;
   flow.raw.write(ESTABLISHED);
-  if (verdict.grant.mode === 'direct_ip') door.relay(verdict, addresses, rest);
+  if (verdict.grant.mode === 'direct_ip' && !verdict.provisional) door.relay(verdict, addresses, rest);
   else door.read(verdict, addresses, rest);
 }
 

@@ -5,25 +5,27 @@
  *   plain HTTP: each request is decided by itself, as through every other door
  *   anything else is refused; only a direct_ip rule relays without looking, and then these bytes are never read
  */
-import type { FailureReason } from '../domain/failure.ts';
-import { canonicalHost, type Host, isAddress } from '../domain/hostname.ts';
-import type { Allow, Verdict } from '../domain/verdict.ts';
+import { type FailureReason, FlowFailure } from '../domain/failure.ts';
+import { canonicalHost, type Host } from '../domain/hostname.ts';
+import type { Allow, NeedCertificate, Verdict } from '../domain/verdict.ts';
 import type { RuleSet } from '../policy/rule-set.ts';
 import type { OriginRequest } from '../upstream/origin.ts';
-import { escapeForLog } from '../wire/escape.ts';
+import { newestVersion } from '../wire/client-hello.ts';
 import type { Flow } from './flow.ts';
 import { H1Connection } from './h1-connection.ts';
+import { type Known, stillAllowed } from './known.ts';
+import { decideByCertificate } from './metadata.ts';
 import { blockedFlow, failedFlow, type OutcomeFields } from './outcome.ts';
 import { type Hello, type Peeked, peek } from './peek.ts';
 import { closeWithAlert } from './refuse.ts';
+import { sniProblem } from './server-name.ts';
 import { plainSite } from './site.ts';
-import { tunnel } from './tunnel.ts';
-
-/** The longest name that is written to the audit record. */
-const LOGGED_NAME_CHARS = 256;
+import { type Opened, tunnel } from './tunnel.ts';
 
 /** From upstream.resolve; undefined where the name is yet to be resolved. */
 type Addresses = readonly string[] | undefined;
+
+type WithHello = Known & Required<Pick<Known, 'tls'>>;
 
 export class HostDoor {
   readonly #flow: Flow;
@@ -31,6 +33,7 @@ export class HostDoor {
   readonly #port: number;
   /** `CONNECT` in the audit record where the agent said so. */
   readonly #method: string | null;
+  #known: Known;
   /** Of the rule set that admitted this flow. */
   #generation = 0;
 
@@ -39,12 +42,13 @@ export class HostDoor {
     this.#host = host;
     this.#port = port;
     this.#method = method;
+    this.#known = { agent: flow.agent, host, port };
   }
 
   decide(): Verdict {
     const rules = this.#flow.deps.rules();
     this.#generation = rules.generation;
-    return this.#decideBy(rules);
+    return rules.decideConnect(this.#known);
   }
 
   origin(verdict: Allow): OriginRequest {
@@ -122,20 +126,52 @@ export class HostDoor {
   }
 
   #routeTls(hello: Hello, bytes: Buffer, verdict: Verdict, addresses: Addresses): void {
-    const flow = this.#flow;
-    const wrong = sniProblem(hello.sni, this.#host);
+    const sni = hello.sni === undefined ? '' : canonicalHost(hello.sni);
+    // A name without a canonical form is refused below, whatever the rules say.
+    const known = { ...this.#known, tls: { sni: sni ?? '', version: newestVersion(hello.versions), alpn: hello.alpn } };
+    this.#known = known;
+    const waits = verdict.action === 'allow' && verdict.provisional && sni !== undefined;
+    const rules = this.#flow.deps.rules();
+    const decision = waits ? rules.decideHello(known) : verdict;
+    if (waits) this.#generation = rules.generation;
+    const exceptions = decision.action === 'block' ? undefined : decision.grant.tls;
+    const wrong = sniProblem(hello, sni, this.#host, exceptions);
     if (wrong !== undefined) {
-      this.fail(wrong.reason, wrong.detail, verdict);
-      closeWithAlert(flow, 'unrecognized_name');
-      return;
+      this.fail(wrong.reason, wrong.detail, decision.action === 'need_certificate' ? verdict : decision);
+      closeWithAlert(this.#flow, 'unrecognized_name');
+    } else if (decision.action === 'need_certificate') {
+      void this.#decideByCertificate(hello, bytes, decision, addresses);
+    } else {
+      this.#serveTls(decision, addresses, bytes, undefined);
     }
+  }
+
+  async #decideByCertificate(hello: Hello, bytes: Buffer, need: NeedCertificate, addresses: Addresses): Promise<void> {
+    const flow = this.#flow;
+    const known = this.#known as WithHello;
+    try {
+      const decided = await decideByCertificate(flow, { known, need, addresses, hello, bytes });
+      this.#known = decided.known;
+      this.#generation = flow.deps.rules().generation;
+      this.#serveTls(decided.verdict, addresses, bytes, decided.opened);
+    } catch (error) {
+      const failure = error instanceof FlowFailure ? error : new FlowFailure('internal_error', { cause: error });
+      if (failure.reason === 'internal_error')
+        flow.deps.log.error({ err: error, flow: flow.id }, 'certificate check failed');
+      failedFlow(flow, failure, { ...this.fields(), rule: need.ruleId, mode: need.grant.mode });
+      closeWithAlert(flow, 'internal_error');
+    }
+  }
+
+  #serveTls(verdict: Verdict, addresses: Addresses, bytes: Buffer, opened: Opened | undefined): void {
+    const flow = this.#flow;
     if (verdict.action === 'block') {
       blockedFlow(flow, verdict, this.fields());
       closeWithAlert(flow, 'access_denied');
       return;
     }
     if (verdict.grant.mode !== 'intercept') {
-      this.#tunnel(verdict, addresses, bytes, 'tunnel');
+      this.#tunnel(verdict, addresses, bytes, 'tunnel', opened);
       return;
     }
     if (flow.deps.interception === undefined) {
@@ -145,16 +181,19 @@ export class HostDoor {
       return;
     }
     flow.raw.unshift(bytes);
-    const request = { origin: this.origin(verdict), verdict, generation: this.#generation, offered: hello.alpn };
+    const known = this.#known as WithHello;
+    const request = { origin: this.origin(verdict), verdict, generation: this.#generation, known };
     void flow.deps.interception.serve(flow, request);
   }
 
-  #tunnel(verdict: Allow, addresses: Addresses, first: Buffer, taken: 'tunnel' | 'direct'): void {
+  #tunnel(verdict: Allow, addresses: Addresses, first: Buffer, taken: 'tunnel' | 'direct', opened?: Opened): void {
     const origin = this.origin(verdict);
     tunnel(this.#flow, {
       origin,
       verdict,
       generation: this.#generation,
+      known: this.#known,
+      opened,
       addresses,
       first,
       taken,
@@ -168,27 +207,7 @@ export class HostDoor {
     new H1Connection(flow, flow.raw, site, (rules) => this.#stillAdmitted(rules, verdict)).start(bytes);
   }
 
-  #decideBy(rules: RuleSet): Verdict {
-    return rules.decideConnect({ agent: this.#flow.agent, host: this.#host, port: this.#port });
-  }
-
-  /** A connection that carries only refusals may go on doing so. */
   #stillAdmitted(rules: RuleSet, verdict: Verdict): boolean {
-    if (verdict.action === 'block') return true;
-    const now = this.#decideBy(rules);
-    return now.action === 'allow' && now.grant.mode === verdict.grant.mode;
+    return stillAllowed(this.#known, verdict, rules);
   }
-}
-
-/** SNI must be the host of the connection. RFC 6066 section 3 has none for addresses; Java sends none for names without a dot. */
-function sniProblem(
-  sni: string | undefined,
-  host: Host,
-): { readonly reason: 'sni_missing' | 'sni_mismatch'; readonly detail?: string } | undefined {
-  if (sni === undefined) return isAddress(host) || !host.includes('.') ? undefined : { reason: 'sni_missing' };
-  if (canonicalHost(sni) === host) return undefined;
-  return {
-    reason: 'sni_mismatch',
-    detail: `SNI ${escapeForLog(sni, LOGGED_NAME_CHARS)} on a connection for ${host}`,
-  };
 }

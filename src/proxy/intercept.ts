@@ -18,6 +18,7 @@ import { H1Connection } from './h1-connection.ts';
 import { H2Connection } from './h2-connection.ts';
 import { H2Origins, type OriginSession } from './h2-upstream.ts';
 import type { Interception, InterceptRequest } from './interception.ts';
+import { stillAllowed } from './known.ts';
 import { failedFlow, type OutcomeFields } from './outcome.ts';
 import { closeWithAlert } from './refuse.ts';
 import { locateFixed, type Site, type UpstreamConnection } from './site.ts';
@@ -59,7 +60,7 @@ export function createInterception(leaves: LeafSource, ticketKeys: Buffer): Inte
 
 async function serve(flow: Flow, request: InterceptRequest, { leaves, origins, contextOf }: Means): Promise<void> {
   const { origin } = request;
-  const permittedBy = (rules: RuleSet): boolean => stillIntercepted(flow, origin, rules);
+  const permittedBy = (rules: RuleSet): boolean => stillAllowed(request.known, request.verdict, rules);
   flow.handler = {
     onTimeout: () => flow.raw.destroy(),
     onDrain: () => undefined,
@@ -92,8 +93,8 @@ async function serve(flow: Flow, request: InterceptRequest, { leaves, origins, c
 }
 
 /** ALPN parity (S011-FR-009, EC-002): the client is offered what the origin speaks. Never rejects. */
-async function learn(flow: Flow, { origin, offered }: InterceptRequest, origins: H2Origins): Promise<Learnt> {
-  const offer = httpOffer(offered);
+async function learn(flow: Flow, { origin, known: connection }: InterceptRequest, origins: H2Origins): Promise<Learnt> {
+  const offer = httpOffer(connection.tls.alpn);
   const { upstream } = flow.deps;
   const known = upstream.knownAlpn(origin) ?? (offer.includes('h2') ? undefined : protocolAtRest(upstream, origin));
   if (known !== undefined && offer.includes(known)) return { alpn: known, session: undefined, unreachable: undefined };
@@ -182,11 +183,6 @@ function decryptedSite(flow: Flow, request: InterceptRequest, unreachable: FlowF
     dial: (to) => upstream.dialTls(to, ['http/1.1']),
     release: (connection: UpstreamConnection) => upstream.release(connection as UpstreamTls),
   };
-}
-
-function stillIntercepted(flow: Flow, origin: OriginRequest, rules: RuleSet): boolean {
-  const now = rules.decideConnect({ agent: flow.agent, host: origin.host, port: origin.port });
-  return now.action === 'allow' && now.grant.mode === 'intercept';
 }
 
 function contextFor(contexts: WeakMap<Leaf, SecureContext>, leaf: Leaf, ticketKeys: Buffer): SecureContext {

@@ -5,6 +5,7 @@
 import type { Allow } from '../domain/verdict.ts';
 import type { OriginRequest } from '../upstream/origin.ts';
 import type { Flow } from './flow.ts';
+import type { Known } from './known.ts';
 
 /** What is known when the client's ClientHello has been read and its bytes put back on the socket. */
 export interface InterceptRequest {
@@ -12,8 +13,8 @@ export interface InterceptRequest {
   readonly verdict: Allow;
   /** Of the rule set that gave the verdict. */
   readonly generation: number;
-  /** ALPN protocols that the client offered, in its order; empty for none. */
-  readonly offered: readonly string[];
+  /** With the ClientHello's facts; why the verdict was given. */
+  readonly known: Known & Required<Pick<Known, 'tls'>>;
 }
 
 export interface Interception {

@@ -18,7 +18,12 @@ export type Peeked =
 const isLetter = (byte: number): boolean => (byte >= 0x41 && byte <= 0x5a) || (byte >= 0x61 && byte <= 0x7a);
 
 /** Calls back once. The socket is left paused; the deadline is the flow's. */
-export function peek(socket: Socket, first: Buffer, onPeeked: (peeked: Peeked) => void): void {
+export function peek(
+  socket: Socket,
+  first: Buffer,
+  onPeeked: (peeked: Peeked) => void,
+  read: (bytes: Buffer) => HelloResult = readClientHello,
+): void {
   let bytes = first;
   const finish = (peeked: Peeked): void => {
     socket.off('data', onData);
@@ -28,7 +33,7 @@ export function peek(socket: Socket, first: Buffer, onPeeked: (peeked: Peeked) =
     onPeeked(peeked);
   };
   const look = (): boolean => {
-    const peeked = judge(bytes);
+    const peeked = judge(bytes, read);
     if (peeked !== undefined) finish(peeked);
     return peeked !== undefined;
   };
@@ -46,8 +51,8 @@ export function peek(socket: Socket, first: Buffer, onPeeked: (peeked: Peeked) =
   else socket.resume();
 }
 
-function judge(bytes: Buffer): Peeked | undefined {
-  const result = readClientHello(bytes);
+function judge(bytes: Buffer, read: (bytes: Buffer) => HelloResult): Peeked | undefined {
+  const result = read(bytes);
   switch (result.kind) {
     case 'incomplete':
       return undefined;

@@ -34,7 +34,7 @@ export async function serveTransparent(flow: Flow, names: SyntheticNames): Promi
   if (verdict.action === 'allow' && flow.deps.audit.blocked) {
     door.fail('audit_unavailable', undefined, verdict);
     flow.raw.resetAndDestroy();
-  } else if (verdict.action === 'allow' && verdict.grant.mode === 'direct_ip') {
+  } else if (verdict.action === 'allow' && verdict.grant.mode === 'direct_ip' && !verdict.provisional) {
     door.relay(verdict, undefined, NO_BYTES);
   } else {
     door.read(verdict, undefined, NO_BYTES);

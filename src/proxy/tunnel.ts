@@ -1,10 +1,12 @@
 /**
  * A tunnel: dial the pinned addresses, pass on what was peeked, relay, record (S006).
  */
+import type { Socket } from 'node:net';
 import { FlowFailure } from '../domain/failure.ts';
 import type { Allow } from '../domain/verdict.ts';
 import type { OriginRequest } from '../upstream/origin.ts';
 import type { Flow } from './flow.ts';
+import { type Known, stillAllowed } from './known.ts';
 import { failedFlow } from './outcome.ts';
 import { closeWithAlert } from './refuse.ts';
 import { type RelayResult, relay } from './relay.ts';
@@ -14,6 +16,10 @@ export interface TunnelRequest {
   readonly verdict: Allow;
   /** Of the rule set that gave the verdict. */
   readonly generation: number;
+  /** Why the verdict was given; a new rule set is asked with it again. */
+  readonly known: Known;
+  /** The connection that was opened to decide, if any. */
+  readonly opened?: Opened | undefined;
   /** From upstream.resolve: classified already. undefined: the name is yet to be resolved. */
   readonly addresses: readonly string[] | undefined;
   /** Bytes read from the agent so far; they go first. */
@@ -22,6 +28,17 @@ export interface TunnelRequest {
   readonly taken: 'tunnel' | 'direct';
   /** `CONNECT` where the agent said so. */
   readonly method: string | null;
+}
+
+/** A connection to the origin on which a TLS handshake has begun. */
+export interface Opened {
+  readonly socket: Socket;
+  /** What the origin has said, for the agent; undefined where the agent has it. */
+  readonly flight: Buffer | undefined;
+  /** What the agent has said and the origin has not been told. */
+  readonly rest: Buffer;
+  /** What the origin has been told. */
+  readonly sentBytes: number;
 }
 
 /** Takes the flow's socket over. Never throws: each outcome is recorded. */
@@ -34,10 +51,8 @@ export function tunnel(flow: Flow, request: TunnelRequest): void {
 async function dialAndRelay(flow: Flow, request: TunnelRequest): Promise<void> {
   const { origin, verdict } = request;
   const { upstream } = flow.deps;
-  const permittedBy: NonNullable<Flow['handler']>['permittedBy'] = (rules) => {
-    const now = rules.decideConnect({ agent: flow.agent, host: origin.host, port: origin.port });
-    return now.action === 'allow' && now.grant.mode === verdict.grant.mode;
-  };
+  const permittedBy: NonNullable<Flow['handler']>['permittedBy'] = (rules) =>
+    stillAllowed(request.known, verdict, rules);
   flow.handler = {
     onTimeout: () => undefined,
     onDrain: () => undefined,
@@ -45,17 +60,18 @@ async function dialAndRelay(flow: Flow, request: TunnelRequest): Promise<void> {
     abort: () => flow.raw.resetAndDestroy(),
   };
   try {
-    const socket = await upstream.dial(origin, request.addresses, { allowHalfOpen: true });
+    const { opened } = request;
+    const socket = opened?.socket ?? (await upstream.dial(origin, request.addresses, { allowHalfOpen: true }));
     const address = socket.remoteAddress ?? null;
     if (flow.raw.destroyed) {
       socket.destroy();
       throw new FlowFailure('client_closed', { detail: 'while the host was being connected' });
     }
-    const first = request.first.length > 0 ? request.first : undefined;
+    const first = opened?.rest ?? request.first;
     relay(
       flow,
-      { stream: flow.raw, raw: flow.raw, first },
-      { stream: socket, raw: socket, first: undefined },
+      { stream: flow.raw, raw: flow.raw, first: first.length > 0 ? first : undefined },
+      { stream: socket, raw: socket, first: opened?.flight },
       permittedBy,
       (result) => recordTunnel(flow, request, address, result),
     );
@@ -104,7 +120,7 @@ function recordTunnel(flow: Flow, request: TunnelRequest, address: string | null
     http_version: null,
     status: 200,
     body_size: 0,
-    bytes_up: result.bytesUp,
+    bytes_up: result.bytesUp + (request.opened?.sentBytes ?? 0),
     bytes_down: result.bytesDown,
     upstream: address,
     generation: request.generation,

@@ -13,6 +13,8 @@ export type TlsFailureDetail =
   | 'self_signed'
   | 'revoked'
   | 'invalid_certificate'
+  | 'staple_missing'
+  | 'staple_malformed'
   | 'client_certificate_required'
   | 'protocol_version'
   | 'handshake_refused'

@@ -3,10 +3,13 @@
  * anchors. A context is made once per set of anchors. Verification has no off switch.
  */
 import { constants } from 'node:crypto';
-import { createSecureContext, getCACertificates, type SecureContext } from 'node:tls';
+import { createSecureContext, getCACertificates, type SecureContext, type SecureContextOptions } from 'node:tls';
 import type { Clock } from '../domain/clock.ts';
 import { ExpiringMap } from './expiring-map.ts';
 import { anchorsFingerprint } from './origin.ts';
+
+/** A handshake held to TLS 1.2 and to certificates with such a key. */
+export type OldHandshake = 'aRSA' | 'aECDSA';
 
 /** Each holds its own store of some 150 roots; a rule set seldom has more than a few sets of anchors. */
 const MAX_CONTEXTS = 64;
@@ -25,11 +28,24 @@ export class TrustStore {
 
   /** `anchors`: PEM texts of the rule. Throws where one of them is not a certificate; rules are checked at load. */
   contextFor(anchors: readonly string[]): SecureContext {
-    const key = anchorsFingerprint(anchors);
+    return this.#context(anchorsFingerprint(anchors), { ca: [...this.#roots, ...anchors] });
+  }
+
+  /**
+   * For certificates that must lead to one of `anchors`, whatever else is trusted; to the roots for every origin where
+   * there are none. An anchor need not be a root. Throws as contextFor.
+   */
+  contextUnder(anchors: readonly string[], held: OldHandshake | undefined): SecureContext {
+    const trust = anchors.length === 0 ? { ca: [...this.#roots] } : { ca: [...anchors], allowPartialTrustChain: true };
+    const limits = held === undefined ? {} : ({ maxVersion: 'TLSv1.2', ciphers: `HIGH+${held}:!kPSK` } as const);
+    return this.#context(`under|${held ?? ''}|${anchorsFingerprint(anchors)}`, { ...trust, ...limits });
+  }
+
+  #context(key: string, options: SecureContextOptions): SecureContext {
     const known = this.#contexts.get(key);
     if (known !== undefined) return known;
     const context = createSecureContext({
-      ca: [...this.#roots, ...anchors],
+      ...options,
       // RFC 8996: TLS 1.0 and 1.1 must not be used.
       minVersion: 'TLSv1.2',
       // Groups stay OpenSSL's: they lead with X25519MLKEM768, and an agent must not lose post-quantum secrecy by us.

@@ -12,6 +12,7 @@ import type { Clock } from '../domain/clock.ts';
 import { FlowFailure } from '../domain/failure.ts';
 import { Histogram } from '../domain/histogram.ts';
 import { AddressGuard, type AddressGuardOptions, admitAddresses } from './address-guard.ts';
+import { type CertificateAnswer, CertificateProbe, type CertificateQuestion } from './certificate-probe.ts';
 import { type DialOptions, dialTcp } from './dial.ts';
 import { ExpiringMap } from './expiring-map.ts';
 import { connectionKey, type OriginRequest, originKey } from './origin.ts';
@@ -76,6 +77,7 @@ export class Upstream {
   readonly #trust: TrustStore;
   readonly #knownAlpn: ExpiringMap<HttpProtocol>;
   readonly #sessions: ExpiringMap<Buffer>;
+  readonly #probe: CertificateProbe;
   readonly #idleTls: IdlePool<UpstreamTls>;
   readonly #idleTcp: IdlePool<UpstreamTcp>;
 
@@ -93,6 +95,12 @@ export class Upstream {
     this.#trust = new TrustStore(options.upstreamCaPem, clock);
     this.#knownAlpn = new ExpiringMap(MAX_KNOWN_ORIGINS, clock);
     this.#sessions = new ExpiringMap(MAX_SESSIONS, clock);
+    this.#probe = new CertificateProbe({
+      dial: (origin, address) => this.dial(origin, [address]),
+      trust: this.#trust,
+      timeoutMs: options.connectTimeoutMs,
+      clock,
+    });
     this.#idleTls = new IdlePool(limits, clock);
     this.#idleTcp = new IdlePool(limits, clock);
   }
@@ -119,6 +127,11 @@ export class Upstream {
     const socket = await dialTcp({ addresses: admitted, port: origin.port, timeoutMs: connectTimeoutMs }, options);
     this.counts.connect.since(startedAt);
     return socket;
+  }
+
+  /** Throws `address_refused` where this grant does not let us dial an address that another one did. */
+  readmit(address: string, origin: OriginRequest): void {
+    this.#admit([address], origin);
   }
 
   /** A raw connection that may be released to the pool, for HTTP without TLS. Throws as dial does. */
@@ -148,6 +161,14 @@ export class Upstream {
     if (offer.includes(alpn)) return { socket, raw, alpn, address, reused: false, key };
     socket.destroy();
     throw new FlowFailure('alpn_mismatch', { detail: `the origin speaks ${alpn}` });
+  }
+
+  /**
+   * The certificate of the origin at the address of a tunnel, verified by a handshake of our own; see CertificateProbe.
+   * Throws as dial does, `upstream_handshake_failed` where no certificate could be had, and `certificate_changed`.
+   */
+  certificateOf(question: CertificateQuestion): Promise<CertificateAnswer> {
+    return this.#probe.ask(question);
   }
 
   /**

@@ -3,6 +3,7 @@
  * Reads what the proxy decides on: SNI, ALPN, offered versions, encrypted ClientHello. Strict on every length,
  * so that there is no second reading of the name. Does not canonicalise the name and judges no value.
  */
+import { ByteReader } from './byte-reader.ts';
 
 export type HelloResult =
   | { readonly kind: 'incomplete' }
@@ -31,9 +32,19 @@ const MAX_RECORD_BYTES = 16_384;
 const RECORD_HEADER_BYTES = 5;
 const HANDSHAKE_HEADER_BYTES = 4;
 const HANDSHAKE_RECORD = 22;
+/** change_cipher_spec, application_data */
+const SKIPPED_RECORDS: ReadonlySet<number> = new Set([20, 23]);
 const CLIENT_HELLO_MESSAGE = 1;
 /** SSL 3.0 and all of TLS carry 3 as the major version of records and of the hello. */
 const MAJOR_VERSION = 3;
+
+/** Newest first; what is not here is GREASE (RFC 8701), a draft, or SSL. */
+const TLS_VERSIONS: readonly (readonly [number, string])[] = [
+  [0x0304, '1.3'],
+  [0x0303, '1.2'],
+  [0x0302, '1.1'],
+  [0x0301, '1.0'],
+];
 
 const RANDOM_BYTES = 32;
 const MAX_SESSION_ID_BYTES = 32;
@@ -52,6 +63,27 @@ export function readClientHello(input: Buffer): HelloResult {
   const message = collectMessage(input);
   if (message.kind !== 'message') return message;
   return readMessage(message.body, message.bytes);
+}
+
+/**
+ * The hello that answers a HelloRetryRequest. Before it may come change_cipher_spec records and early data that the server
+ * skips (RFC 8446 appendix D.4, section 4.2.10); `bytes` counts them in. Never throws.
+ */
+export function readSecondHello(input: Buffer): HelloResult {
+  let at = 0;
+  while (SKIPPED_RECORDS.has(input[at] ?? 0)) {
+    if (at + RECORD_HEADER_BYTES > input.length) return { kind: 'incomplete' };
+    at += RECORD_HEADER_BYTES + input.readUInt16BE(at + 3);
+    if (at > MAX_HELLO_BYTES) return malformed('more than 65536 bytes before the second ClientHello');
+  }
+  const hello = at > input.length ? INCOMPLETE : readClientHello(input.subarray(at));
+  return hello.kind === 'hello' ? { ...hello, bytes: at + hello.bytes } : hello;
+}
+
+/** The newest version of TLS that the hello offers, as rules see it; empty for none that has a name. */
+export function newestVersion(versions: readonly number[]): string {
+  for (const [version, name] of TLS_VERSIONS) if (versions.includes(version)) return name;
+  return '';
 }
 
 type NoMessage = { kind: 'incomplete' } | { kind: 'malformed'; detail: string };
@@ -126,7 +158,7 @@ function joinFragments(input: Buffer, end: number, messageLength: number): Buffe
 
 /** RFC 8446 section 4.1.2. */
 function readMessage(body: Buffer, bytes: number): HelloResult {
-  const reader = new Reader(body);
+  const reader = new ByteReader(body);
   const legacyVersion = reader.uint16();
   reader.skip(RANDOM_BYTES);
   const sessionId = reader.vector8();
@@ -145,7 +177,7 @@ function readMessage(body: Buffer, bytes: number): HelloResult {
 }
 
 function readExtensions(extensions: Buffer, legacyVersion: number, bytes: number): HelloResult {
-  const reader = new Reader(extensions);
+  const reader = new ByteReader(extensions);
   const seen = new Set<number>();
   let sni: string | undefined;
   let alpn: readonly string[] = [];
@@ -174,8 +206,8 @@ function readExtensions(extensions: Buffer, legacyVersion: number, bytes: number
 
 /** RFC 6066 section 3, with exactly one name: a second one is a second reading. */
 function serverName(data: Buffer): string | undefined {
-  const reader = new Reader(data);
-  const list = new Reader(reader.vector16());
+  const reader = new ByteReader(data);
+  const list = new ByteReader(reader.vector16());
   const type = list.uint8();
   const name = list.vector16();
   if (reader.failed || list.failed || !reader.atEnd || !list.atEnd) return undefined;
@@ -184,8 +216,8 @@ function serverName(data: Buffer): string | undefined {
 
 /** RFC 7301 section 3.1. */
 function protocolNames(data: Buffer): readonly string[] | undefined {
-  const reader = new Reader(data);
-  const list = new Reader(reader.vector16());
+  const reader = new ByteReader(data);
+  const list = new ByteReader(reader.vector16());
   const names: string[] = [];
   while (!list.atEnd && !list.failed) {
     const name = list.vector8();
@@ -197,7 +229,7 @@ function protocolNames(data: Buffer): readonly string[] | undefined {
 
 /** RFC 8446 section 4.2.1. */
 function offeredVersions(data: Buffer): readonly number[] | undefined {
-  const reader = new Reader(data);
+  const reader = new ByteReader(data);
   const list = reader.vector8();
   if (reader.failed || !reader.atEnd || list.length === 0 || list.length % 2 !== 0) return undefined;
   const versions: number[] = [];
@@ -207,54 +239,4 @@ function offeredVersions(data: Buffer): readonly number[] | undefined {
 
 function malformed(detail: string): { kind: 'malformed'; detail: string } {
   return { kind: 'malformed', detail };
-}
-
-/** Reads on to the end and no further: past it everything is empty and `failed` is set. */
-class Reader {
-  failed = false;
-  readonly #bytes: Buffer;
-  #at = 0;
-
-  constructor(bytes: Buffer) {
-    this.#bytes = bytes;
-  }
-
-  get atEnd(): boolean {
-    return this.#at === this.#bytes.length;
-  }
-
-  skip(bytes: number): void {
-    this.#take(bytes);
-  }
-
-  uint8(): number {
-    return this.#take(1)[0] ?? 0;
-  }
-
-  uint16(): number {
-    const bytes = this.#take(2);
-    return ((bytes[0] ?? 0) << 8) | (bytes[1] ?? 0);
-  }
-
-  /** A vector behind a length of one byte. */
-  vector8(): Buffer {
-    return this.#take(this.uint8());
-  }
-
-  /** A vector behind a length of two bytes. */
-  vector16(): Buffer {
-    return this.#take(this.uint16());
-  }
-
-  #take(bytes: number): Buffer {
-    const end = this.#at + bytes;
-    if (this.failed || end > this.#bytes.length) {
-      this.failed = true;
-      this.#at = this.#bytes.length;
-      return this.#bytes.subarray(this.#bytes.length);
-    }
-    const taken = this.#bytes.subarray(this.#at, end);
-    this.#at = end;
-    return taken;
-  }
 }

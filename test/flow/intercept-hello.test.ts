@@ -89,7 +89,7 @@ describe('the ClientHello of an intercepted connection', () => {
     };
     expect(await answer('api.test')).toBe(0x16);
     expect(await answer('other.test')).toBe(0x15);
-    expect(await scene.proxy.nextRecord(({ reason }) => reason === 'sni_mismatch')).toBeDefined();
+    expect(await scene.proxy.nextRecord(({ reason }) => reason === 'ech_unverifiable')).toBeDefined();
   });
 });
 

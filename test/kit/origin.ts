@@ -7,7 +7,7 @@ import http from 'node:http';
 import http2 from 'node:http2';
 import https from 'node:https';
 import type { AddressInfo, Server, Socket } from 'node:net';
-import type { SecureVersion, TLSSocket } from 'node:tls';
+import type { SecureVersion, TLSSocket, Server as TlsServer } from 'node:tls';
 import { answer } from './origin-routes.ts';
 import { acceptWebSockets } from './origin-websocket.ts';
 import type { KeyPair, TestCa } from './pki.ts';
@@ -33,6 +33,8 @@ export interface OriginTls {
   readonly maxVersion?: SecureVersion;
   /** Used as it is, in the place of one issued for `names`. */
   readonly certificate?: KeyPair;
+  /** OCSP response (DER) for clients that ask for one. */
+  readonly staple?: Buffer;
 }
 
 export interface OriginOptions {
@@ -125,6 +127,8 @@ export class Origin implements AsyncDisposable {
     server.on('connection', (socket: Socket) => this.#track(socket, options.tls !== undefined));
     server.on('secureConnection', (socket: TLSSocket) => this.#trackTls(socket));
     server.on('tlsClientError', (error: Error) => this.failedHandshakes.push(error.message));
+    const { staple } = options.tls ?? {};
+    if (staple !== undefined) server.on('OCSPRequest', (_certificate, _issuer, done) => done(null, staple));
     const serve = (request: http.IncomingMessage, response: http.ServerResponse) =>
       answer(this, this.#record(request), response, options.handler);
     server.on('request', serve);
@@ -150,6 +154,11 @@ export class Origin implements AsyncDisposable {
   /** `host:port` for the address itself. */
   get address(): string {
     return `${this.#host}:${this.port}`;
+  }
+
+  /** Shows another certificate from the next connection on. */
+  present({ certPem, keyPem }: KeyPair): void {
+    (this.#server as TlsServer).setSecureContext({ cert: certPem, key: keyPem });
   }
 
   nextRequest(): Promise<OriginRequest> {

@@ -17,9 +17,14 @@ const EXTENSION = {
   basicConstraints: oid('2.5.29.19'),
   authorityKeyId: oid('2.5.29.35'),
   extendedKeyUsage: oid('2.5.29.37'),
+  tlsFeature: oid('1.3.6.1.5.5.7.1.24'),
 };
 const SERVER_AUTH = oid('1.3.6.1.5.5.7.3.1');
 const CLIENT_AUTH = oid('1.3.6.1.5.5.7.3.2');
+const OCSP_SIGNING = oid('1.3.6.1.5.5.7.3.9');
+/** status_request, as a list of TLS features (RFC 7633). */
+const MUST_STAPLE = sequence(integer(Buffer.from([5])));
+const RSA_BITS = 2048;
 
 export interface KeyPair {
   readonly certPem: string;
@@ -37,6 +42,14 @@ export interface IssueOptions {
   readonly selfSigned?: boolean;
   /** No subjectAltName at all: verifiers of today refuse it. */
   readonly cnOnly?: boolean;
+  /** The CN in the place of the first name; '' for an empty subject. */
+  readonly cn?: string;
+  /** Of what kind the certified key is; default: P-256. */
+  readonly key?: 'ec' | 'rsa';
+  /** RFC 7633: clients insist on a stapled OCSP response. */
+  readonly mustStaple?: boolean;
+  /** extendedKeyUsage OCSPSigning in the place of serverAuth. */
+  readonly ocspSigning?: boolean;
 }
 
 export interface TestCa extends KeyPair {
@@ -94,8 +107,11 @@ function caCertificate(subject: Issuer, issuer: Issuer): string {
 }
 
 function issue(ca: Issuer, chainPem: string, options: IssueOptions): KeyPair {
-  const keys = generateKeyPairSync('ec', { namedCurve: 'P-256' });
-  const name = options.names[0] ?? 'unnamed';
+  const keys =
+    options.key === 'rsa'
+      ? generateKeyPairSync('rsa', { modulusLength: RSA_BITS })
+      : generateKeyPairSync('ec', { namedCurve: 'P-256' });
+  const name = options.cn ?? options.names[0] ?? 'unnamed';
   const issuer = options.selfSigned === true ? { name, ...keys } : ca;
   const certPem = certificate(issuer, {
     name,
@@ -104,12 +120,18 @@ function issue(ca: Issuer, chainPem: string, options: IssueOptions): KeyPair {
     extensions: [
       extension(EXTENSION.basicConstraints, true, sequence()),
       extension(EXTENSION.keyUsage, true, bits(Buffer.from([0x80]), 7)), // digitalSignature
-      extension(EXTENSION.extendedKeyUsage, false, sequence(options.clientAuth === true ? CLIENT_AUTH : SERVER_AUTH)),
+      extension(EXTENSION.extendedKeyUsage, false, sequence(purposeOf(options))),
       ...keyIds(keys.publicKey, issuer.publicKey),
       ...(options.cnOnly === true ? [] : [altName(options.names)]),
+      ...(options.mustStaple === true ? [extension(EXTENSION.tlsFeature, false, MUST_STAPLE)] : []),
     ],
   });
   return { certPem: options.selfSigned === true ? certPem : certPem + chainPem, keyPem: pemKey(keys.privateKey) };
+}
+
+function purposeOf({ clientAuth, ocspSigning }: IssueOptions): Buffer {
+  if (ocspSigning === true) return OCSP_SIGNING;
+  return clientAuth === true ? CLIENT_AUTH : SERVER_AUTH;
 }
 
 function validity(options: { readonly notBefore?: Date; readonly notAfter?: Date }) {
@@ -135,7 +157,7 @@ function certificate(issuer: Issuer, subject: Subject): string {
 }
 
 function distinguishedName(name: string): Buffer {
-  return sequence(set(sequence(COMMON_NAME, utf8(name.slice(0, 64)))));
+  return name === '' ? sequence() : sequence(set(sequence(COMMON_NAME, utf8(name.slice(0, 64)))));
 }
 
 function extension(id: Buffer, critical: boolean, value: Buffer): Buffer {
