@@ -10,7 +10,7 @@ import { AdminProblem } from './problem.ts';
 import { type Asked, json, type Route, sendJson } from './route.ts';
 
 /** As Prometheus' text format asks for. */
-const METRICS_TYPE = 'text/plain; version=0.0.4; charset=utf-8';
+export const METRICS_TYPE = 'text/plain; version=0.0.4; charset=utf-8';
 /** A rule file may have 1 MiB (policy/limits.ts); one that is larger is told so by the check itself. */
 const MAX_RULES_BYTES = 2 * 1024 * 1024;
 

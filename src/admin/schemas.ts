@@ -74,6 +74,8 @@ const STATUS = objectOf<StatusAnswer>({
   started_at: TIME,
   uptime_secs: COUNT,
   listen: TEXT,
+  admin_listen: nullable(TEXT),
+  metrics_listen: nullable(TEXT),
   rules_path: TEXT,
   generation: COUNT,
   rules: COUNT,

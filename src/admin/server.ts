@@ -5,7 +5,7 @@
 import http from 'node:http';
 import type { AdminBackend } from './backend.ts';
 import { serveUploads } from './ca-upload.ts';
-import { AdminProblem, sendProblem } from './problem.ts';
+import { AdminProblem, sendProblem, sendUnreadable } from './problem.ts';
 import { checkQuery, readBody } from './request.ts';
 import type { Route } from './route.ts';
 import { ROUTES } from './routes.ts';
@@ -16,21 +16,27 @@ export interface AdminServer {
   close(): Promise<void>;
 }
 
+/** Throws AdminProblem where the request may not be answered. */
+export type Guard = (request: http.IncomingMessage) => void;
+
 /** Opens the API on `socketPath`. Rejects with SocketFailure. */
 export async function openAdminServer(socketPath: string, backend: AdminBackend): Promise<AdminServer> {
   const server = http.createServer((request, response) => void serve(backend, request, response));
   serveUploads(server, backend);
+  server.on('clientError', sendUnreadable);
   await listenOnSocket(server, socketPath);
   return { close: () => closeServer(server) };
 }
 
 /** Answers one request. Never rejects. */
-async function serve(
+export async function serve(
   backend: AdminBackend,
   request: http.IncomingMessage,
   response: http.ServerResponse,
+  guard?: Guard,
 ): Promise<void> {
   try {
+    guard?.(request);
     const [path = '', text = ''] = (request.url ?? '').split('?', 2);
     const route = routeOf(request.method ?? '', path);
     const query = new URLSearchParams(text);
@@ -54,7 +60,7 @@ function routeOf(method: string, path: string): Route {
   throw new AdminProblem(405, `${path} is for ${methods}`, { headers: { Allow: methods } });
 }
 
-function closeServer(server: http.Server): Promise<void> {
+export function closeServer(server: http.Server): Promise<void> {
   return new Promise((resolve) => {
     server.close(() => resolve());
     server.closeAllConnections();

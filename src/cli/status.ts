@@ -20,6 +20,8 @@ function statusText(status: StatusAnswer): string {
     ['state', status.state],
     ['version', `${status.version} (pid ${status.pid})`],
     ['listens on', status.listen],
+    ...(status.admin_listen === null ? [] : [['admin API', `${status.admin_listen}, with a token`] as const]),
+    ...(status.metrics_listen === null ? [] : [['metrics', `http://${status.metrics_listen}/metrics`] as const]),
     ['up', durationText(status.uptime_secs)],
     [
       'rules',

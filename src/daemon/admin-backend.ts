@@ -20,6 +20,7 @@ import type { RuleView } from '../policy/rule.ts';
 import type { AgentsNetwork } from './agents-network.ts';
 import type { CaKeeper } from './ca-keeper.ts';
 import { metricsText } from './metrics.ts';
+import type { OperatorPorts } from './operator-ports.ts';
 import type { DaemonOptions } from './options.ts';
 import type { RulesKeeper } from './rules-keeper.ts';
 import type { WorkerPool } from './worker-pool.ts';
@@ -55,17 +56,19 @@ export interface DaemonParts {
   ca(): CaKeeper | undefined;
   /** Undefined where there is no agents' network of ours. */
   network(): AgentsNetwork | undefined;
+  operator(): OperatorPorts | undefined;
   /** 0 before the first worker listens. */
   port(): number;
   state(): DaemonState;
-  waitingFor(): readonly NotReady[];
+  /** Standard output does not take records. */
+  outputFails(): boolean;
 }
 
 export function adminBackend(parts: DaemonParts): AdminBackend {
   return {
     health: () => ({ state: parts.state() }),
     ready: () => {
-      const waiting_for = parts.waitingFor();
+      const waiting_for = waitingFor(parts);
       return { ready: waiting_for.length === 0, waiting_for };
     },
     status: () => statusOf(parts),
@@ -92,6 +95,17 @@ export function adminBackend(parts: DaemonParts): AdminBackend {
   };
 }
 
+/** Why a flow that starts now would not be served; empty where it would. */
+function waitingFor(parts: DaemonParts): readonly NotReady[] {
+  const state = parts.state();
+  const found: (NotReady | false)[] = [
+    (state === 'starting' || state === 'draining' || state === 'unlocked') && state,
+    !parts.pool.anyListening && 'no_worker',
+    parts.outputFails() && 'audit_blocked',
+  ];
+  return found.filter((each) => each !== false);
+}
+
 async function statusOf(parts: DaemonParts): Promise<StatusAnswer> {
   const { options, pool, startedAt } = parts;
   const keeper = parts.keeper();
@@ -103,6 +117,8 @@ async function statusOf(parts: DaemonParts): Promise<StatusAnswer> {
     started_at: startedAt.toISOString(),
     uptime_secs: Math.floor((Date.now() - startedAt.getTime()) / 1000),
     listen: `${hostInUrl(options.listen.host)}:${parts.port()}`,
+    admin_listen: parts.operator()?.admin ?? null,
+    metrics_listen: parts.operator()?.metrics ?? null,
     rules_path: options.rules,
     generation: keeper?.inForce?.payload.generation ?? 0,
     rules: keeper?.inForce?.rules.rules.length ?? 0,

@@ -12,7 +12,7 @@ import type { Log } from '../audit/log.ts';
 import { systemClock } from '../domain/clock.ts';
 import type { AgentFacts } from '../domain/facts.ts';
 import { canonicalHost, type Host } from '../domain/hostname.ts';
-import { formatIpv4, Ipv4Range } from '../domain/ipv4-range.ts';
+import { formatIpv4, type Ipv4, Ipv4Range, parseIpv4 } from '../domain/ipv4-range.ts';
 import type { AuditRecord } from '../domain/record.ts';
 import type { GrantView } from '../netfilter/grants.ts';
 import { namespaceKernel } from '../netfilter/kernel.ts';
@@ -21,10 +21,14 @@ import { findPlugged, type PluggedNetwork } from '../netfilter/plan.ts';
 import type { RuleSet } from '../policy/rule-set.ts';
 import type { AgentDirectory } from './agents.ts';
 import { type ListeningAddress, listeningAddress } from './inherited-socket.ts';
+import { isLoopback } from './operator-options.ts';
 import type { HostAndPort } from './option-checks.ts';
 import type { DaemonOptions } from './options.ts';
 import { ServedNetwork } from './served-network.ts';
 import { StartRefused } from './start-checks.ts';
+
+/** 0.0.0.0 */
+const ANY_ADDRESS = 0;
 
 export interface AgentsNetworkSetup {
   readonly options: DaemonOptions;
@@ -135,6 +139,7 @@ export class AgentsNetwork {
       ...ranges,
       proxyPort: options.listen.port,
       dnsPort: options.dnsListen?.port,
+      metrics: outsideMetrics(options),
       transparent,
       kernel: namespaceKernel(),
       findPlugged: () => findPlugged(ranges),
@@ -197,6 +202,13 @@ function ownHost({ ownAddress }: PluggedNetwork): Host {
   const host = canonicalHost(formatIpv4(ownAddress));
   if (host === undefined) throw new TypeError('an address is a host');
   return host;
+}
+
+/** What the lock opens for --metrics-listen: nothing for loopback, which it leaves alone. */
+function outsideMetrics({ metricsListen }: DaemonOptions): { address: Ipv4 | undefined; port: number } | undefined {
+  if (metricsListen === undefined || isLoopback(metricsListen)) return undefined;
+  const address = parseIpv4(metricsListen.host);
+  return { address: address === ANY_ADDRESS ? undefined : address, port: metricsListen.port };
 }
 
 function doorAt(fd: number): ListeningAddress {

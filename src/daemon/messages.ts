@@ -34,6 +34,8 @@ export interface WorkerStart {
   readonly rules: RulesPayload;
   readonly upstreamCaPem: readonly string[];
   readonly ticketKeys: Uint8Array;
+  /** Dialled on no address of ours. */
+  readonly operatorPorts: readonly number[];
 }
 
 export type ToWorker =

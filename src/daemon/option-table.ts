@@ -187,6 +187,27 @@ export const OPTION_TABLE = {
     fallback: DEFAULT_ADMIN_SOCKET,
     check: checkSocketPath,
   },
+  adminListen: {
+    flag: '--admin-listen',
+    placeholder: 'HOST:PORT',
+    help: 'address of loopback for the admin API on TCP as well; asks for the token of --admin-token-file',
+    fallback: undefined,
+    check: checkListen('127.0.0.1:9901'),
+  },
+  adminTokenFile: {
+    flag: '--admin-token-file',
+    placeholder: 'FILE',
+    help: 'token for --admin-listen, mode 0600, 32 characters or more',
+    fallback: undefined,
+    check: checkPath('/etc/outcall/admin-token'),
+  },
+  metricsListen: {
+    flag: '--metrics-listen',
+    placeholder: 'HOST:PORT',
+    help: 'address of GET /metrics for Prometheus: of loopback, or with --lock any that is not on the agents’ network',
+    fallback: undefined,
+    check: checkListen('127.0.0.1:9464'),
+  },
   lock: {
     flag: '--lock',
     placeholder: undefined,

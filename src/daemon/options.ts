@@ -4,6 +4,7 @@
  */
 import { Command, CommanderError } from 'commander';
 import { lockProblems } from './lock-options.ts';
+import { operatorProblems } from './operator-options.ts';
 import type { Checked } from './option-checks.ts';
 import { environmentName, OPTION_TABLE, type OptionName } from './option-table.ts';
 
@@ -52,7 +53,7 @@ export function parseOptions(args: readonly string[], environment: NodeJS.Proces
   if ((caCert === undefined) !== (caKey === undefined)) problems.push(halfACa(caCert, caKey));
   if (caCert !== undefined && rest.caDir !== undefined) problems.push(TWO_CAS);
   if (rest.trustDir !== undefined && rest.caDir === undefined) problems.push(TRUST_WITHOUT_CA);
-  problems.push(...lockProblems(rest, given));
+  problems.push(...lockProblems(rest, given), ...operatorProblems(rest));
   if (problems.length > 0) return { kind: 'usage', text: usageText(problems) };
   const ca = caCert === undefined || caKey === undefined ? undefined : { certFile: caCert, keyFile: caKey };
   return { kind: 'options', options: { ...rest, ca }, warnings: strangersIn(environment) };

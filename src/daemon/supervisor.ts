@@ -9,13 +9,12 @@ import type { ChildProcess } from 'node:child_process';
 import { randomBytes } from 'node:crypto';
 import { availableParallelism } from 'node:os';
 import type { Readable } from 'node:stream';
-import type { AdminServer } from '../admin/server.ts';
 import { FlowCounts } from '../audit/flow-counts.ts';
 import { LineWriter } from '../audit/line-writer.ts';
 import type { Log } from '../audit/log.ts';
 import { ProcessFigures } from '../audit/process-figures.ts';
 import { RecordFeed } from '../audit/record-feed.ts';
-import type { DaemonState, NotReady } from '../domain/admin-api.ts';
+import type { DaemonState } from '../domain/admin-api.ts';
 import { hostInUrl } from '../domain/hostname.ts';
 import type { AuditRecord } from '../domain/record.ts';
 import { formatProblem } from '../policy/problem.ts';
@@ -26,6 +25,7 @@ import type { AgentsNetwork } from './agents-network.ts';
 import type { CaKeeper } from './ca-keeper.ts';
 import { makeCaKeeper } from './ca-source.ts';
 import type { RulesPayload, ToWorker } from './messages.ts';
+import type { OperatorPorts } from './operator-ports.ts';
 import type { DaemonOptions } from './options.ts';
 import type { RulesKeeper } from './rules-keeper.ts';
 import { watchRules } from './rules-watch.ts';
@@ -62,7 +62,7 @@ export class Supervisor {
   #keeper: RulesKeeper | undefined;
   #ca: CaKeeper | undefined;
   #network: AgentsNetwork | undefined;
-  #admin: AdminServer | undefined;
+  #operator: OperatorPorts | undefined;
   #unwatch: (() => void) | undefined;
   #port = 0;
   #phase: 'starting' | 'serving' | 'draining' = 'starting';
@@ -114,24 +114,13 @@ export class Supervisor {
     await this.#closeNetwork();
     await this.#ca?.stop();
     await Promise.race([this.#output.flush(), new Promise((resolve) => setTimeout(resolve, LAST_FLUSH_MS))]);
-    await this.#admin?.close();
+    await this.#operator?.close();
   }
 
   get state(): DaemonState {
     if (this.#phase !== 'serving') return this.#phase;
     if (this.#network?.lockState === 'broken') return 'unlocked';
     return this.#pool.allListening && !this.#outputFails ? 'ready' : 'degraded';
-  }
-
-  /** Why a flow that starts now would not be served; empty where it would. */
-  get waitingFor(): readonly NotReady[] {
-    const found: (NotReady | false)[] = [
-      this.#phase !== 'serving' && this.#phase,
-      this.#network?.lockState === 'broken' && 'unlocked',
-      !this.#pool.anyListening && 'no_worker',
-      this.#outputFails && 'audit_blocked',
-    ];
-    return found.filter((each) => each !== false);
   }
 
   async #start(): Promise<void> {
@@ -146,7 +135,8 @@ export class Supervisor {
     const loaded = await keeper.reload(true);
     if (!loaded.ok) throw new StartRefused(loaded.problems.map(formatProblem));
     await this.#network?.openDns();
-    const settings = { options, upstreamCaPem, ticketKeys: randomBytes(TICKET_KEYS_BYTES) };
+    const operatorPorts = this.#operator?.ports ?? [];
+    const settings = { options, upstreamCaPem, ticketKeys: randomBytes(TICKET_KEYS_BYTES), operatorPorts };
     this.#port = await this.#pool.begin(settings, options.listen.port);
     this.#unwatch = watchRules(options.rules, () => void keeper.reload(false));
     this.#phase = 'serving';
@@ -192,8 +182,9 @@ export class Supervisor {
   }
 
   async #openAdmin(): Promise<void> {
-    const { openAdminServer } = await import('../admin/server.ts');
-    this.#admin = await openAdminServer(this.#setup.options.adminSocket, this.#backend());
+    const { OperatorPorts } = await import('./operator-ports.ts');
+    this.#operator = new OperatorPorts();
+    await this.#operator.open(this.#setup.options, this.#backend());
   }
 
   async #openCa(): Promise<void> {
@@ -295,8 +286,9 @@ export class Supervisor {
       ca: () => this.#ca,
       network: () => this.#network,
       port: () => this.#port,
+      operator: () => this.#operator,
       state: () => this.state,
-      waitingFor: () => this.waitingFor,
+      outputFails: () => this.#outputFails,
     });
   }
 }

@@ -235,11 +235,12 @@ function compile({ sources, ...context }: RulesPayload): RuleSet {
   return loaded.rules;
 }
 
-function upstreamOf({ options, upstreamCaPem }: WorkerStart): Upstream {
+function upstreamOf({ options, upstreamCaPem, operatorPorts }: WorkerStart): Upstream {
   return new Upstream({
     dnsServers: options.upstreamDns,
     upstreamCaPem,
     allowPrivate: checkedSet(options.allowPrivate),
+    operatorPorts: new Set(operatorPorts),
     ownAddresses: interfaceAddresses(systemClock),
     neverDial: checkedSet([options.agentsSubnet, options.isolated].filter((range) => range !== undefined)),
     connectTimeoutMs: options.connectTimeoutSecs * 1000,

@@ -70,6 +70,9 @@ export interface StatusAnswer {
   readonly started_at: string;
   readonly uptime_secs: number;
   readonly listen: string;
+  /** `address:port` of the operator's ports on TCP; null where there is none. */
+  readonly admin_listen: string | null;
+  readonly metrics_listen: string | null;
   readonly rules_path: string;
   readonly generation: number;
   readonly rules: number;

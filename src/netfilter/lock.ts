@@ -19,7 +19,7 @@ const PLUGGED_INTERVAL_MS = 250;
 /** Of a table that somebody else wrote, the first lines say enough. */
 const MAX_LOGGED_DIFFERENCES = 10;
 
-export interface LockOptions extends Pick<LockPlan, 'proxyPort' | 'dnsPort' | 'transparent'>, AgentsRanges {
+export interface LockOptions extends Pick<LockPlan, 'proxyPort' | 'dnsPort' | 'transparent' | 'metrics'>, AgentsRanges {
   readonly kernel: Kernel;
   /** Where the agents' networks are plugged in now; throws LockFailure. See plan.ts. */
   findPlugged(): Plugged;
@@ -144,7 +144,7 @@ export class NetworkLock {
   }
 
   #plan(): LockPlan {
-    const { agentsSubnet, pool, isolated, proxyPort, dnsPort, transparent } = this.#options;
+    const { agentsSubnet, pool, isolated, proxyPort, dnsPort, transparent, metrics } = this.#options;
     const { networks, outside, strange } = this.#options.findPlugged();
     const holder = networks.find(({ ownAddress }) => pool.contains(ownAddress));
     if (holder !== undefined) {
@@ -152,7 +152,7 @@ export class NetworkLock {
     }
     this.#tellStrange(strange);
     const agentsRanges = isolated === undefined ? [agentsSubnet] : [agentsSubnet, isolated];
-    return { networks, outside, agentsRanges, proxyPort, dnsPort, transparent };
+    return { networks, outside, agentsRanges, proxyPort, dnsPort, transparent, metrics };
   }
 
   async #apply(plan: LockPlan): Promise<void> {

@@ -45,6 +45,8 @@ export interface LockPlan {
   /** Undefined where agents are given no DNS, or no transparent door. */
   readonly dnsPort: number | undefined;
   readonly transparent: TransparentDoor | undefined;
+  /** The one port that is open to whoever is outside: the operator's metrics. No address is any of ours. */
+  readonly metrics: { readonly address: Ipv4 | undefined; readonly port: number } | undefined;
 }
 
 /** One element of the set of grants. */
@@ -127,7 +129,10 @@ function lockChains(plan: LockPlan): readonly Chain[] {
       rules: [
         'iifname "lo" accept',
         'meta nfproto ipv6 drop',
-        ...plan.outside.map((name) => `iifname "${interfaceName(name)}" ct state established,related accept`),
+        ...plan.outside.flatMap((name) => [
+          `iifname "${interfaceName(name)}" ct state established,related accept`,
+          ...metricsRules(plan, name),
+        ]),
         ...networks.map((network, i) => `iifname "${interfaceName(network.interface)}" jump agents${i}`),
       ],
     },
@@ -145,6 +150,12 @@ function lockChains(plan: LockPlan): readonly Chain[] {
       ],
     },
   ];
+}
+
+function metricsRules({ metrics }: LockPlan, outside: string): readonly string[] {
+  if (metrics === undefined) return [];
+  const address = metrics.address === undefined ? '' : ` ip daddr ${formatIpv4(metrics.address)}`;
+  return [`iifname "${interfaceName(outside)}"${address} tcp dport ${portNumber(metrics.port)} accept`];
 }
 
 /** An agent has an address of its network that is not ours and not a name's (threat 22), and speaks to us or to names. */

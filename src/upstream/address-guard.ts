@@ -6,7 +6,7 @@
  *   benchmarking, documentation, reserved  in a range of --allow-private
  *   loopback, link-local                   in a range of --allow-private that is no wider than that block
  *   metadata, our own addresses            named one by one in --allow-private
- *   the agents' network, the pool          never, whatever names them (threats 23, 25)
+ *   the agents' network, operator's ports  never, whatever names them (threats 23, 24, 25)
  */
 import { type CidrSet, canonicalIp, classifyIp, type IpClass } from '../domain/ip.ts';
 import type { Grant } from '../domain/verdict.ts';
@@ -18,6 +18,8 @@ export interface AddressGuardOptions {
   readonly ownAddresses: () => ReadonlySet<string>;
   /** No grant and no --allow-private reaches these: what is here is another agent, or an address that we made up. */
   readonly neverDial?: CidrSet;
+  /** Where the operator's API and metrics listen on this machine. */
+  readonly operatorPorts?: ReadonlySet<number>;
 }
 
 /** How narrow a range of --allow-private must be to be meant for the class: its block's own prefix. */
@@ -31,11 +33,14 @@ export class AddressGuard {
     this.#options = options;
   }
 
-  /** Undefined when the canonical `address` may be dialled under `grant`; else why not, for the record. */
-  refusal(address: string, grant: Pick<Grant, 'allowPrivateIps'>): string | undefined {
-    const { allowPrivate, ownAddresses, neverDial } = this.#options;
+  /** Undefined when the canonical `address` may be dialled at `port` under `grant`; else why not, for the record. */
+  refusal(address: string, port: number, grant: Pick<Grant, 'allowPrivateIps'>): string | undefined {
+    const { allowPrivate, ownAddresses, neverDial, operatorPorts } = this.#options;
     if (neverDial?.contains(address) === true) return `address of the agents' network ${address}`;
     const ipClass = classifyIp(address);
+    if (operatorPorts?.has(port) === true && (ipClass === 'loopback' || ownAddresses().has(address))) {
+      return `operator's port ${port} of own address ${address}`;
+    }
     // Loopback is ours too, and has its own line below: there a range may name it.
     if (ipClass !== 'loopback' && ownAddresses().has(address)) {
       return allowPrivate.contains(address, 'exact') ? undefined : `own address ${address}`;
@@ -73,19 +78,20 @@ export class AddressGuard {
 }
 
 /**
- * The addresses that may be dialled under `grant`, in canonical form and their order kept, and the reasons against
+ * The addresses that may be dialled at `port` under `grant`, in canonical form and their order kept, and the reasons against
  * the others.
  */
 export function admitAddresses(
   guard: AddressGuard,
   addresses: readonly string[],
+  port: number,
   grant: Pick<Grant, 'allowPrivateIps'>,
 ): { readonly admitted: readonly string[]; readonly refusals: readonly string[] } {
   const admitted: string[] = [];
   const refusals: string[] = [];
   for (const text of addresses) {
     const address = canonicalIp(text) ?? text;
-    const refusal = guard.refusal(address, grant);
+    const refusal = guard.refusal(address, port, grant);
     if (refusal === undefined) admitted.push(address);
     else refusals.push(refusal);
   }

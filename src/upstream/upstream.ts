@@ -216,7 +216,7 @@ export class Upstream {
   }
 
   #admit(found: readonly string[], origin: OriginRequest): readonly string[] {
-    const { admitted, refusals } = admitAddresses(this.#guard, found, origin.grant);
+    const { admitted, refusals } = admitAddresses(this.#guard, found, origin.port, origin.grant);
     if (admitted.length === 0) throw new FlowFailure('address_refused', { detail: refusals.join(', ') });
     return admitted;
   }

@@ -19,6 +19,8 @@ const STATUS: StatusAnswer = {
   state: 'ready',
   started_at: '2026-11-05T12:00:00.000Z',
   uptime_secs: 3_700,
+  admin_listen: null,
+  metrics_listen: null,
   listen: '0.0.0.0:8080',
   rules_path: '/etc/outcall/rules',
   generation: 3,

@@ -37,5 +37,6 @@ export const PLAN: LockPlan = {
   agentsRanges: [range('10.203.0.0/16'), range('10.204.0.0/14')],
   proxyPort: 8080,
   dnsPort: 53,
+  metrics: undefined,
   transparent: { address: ip('127.0.0.1'), port: 15_001 },
 };

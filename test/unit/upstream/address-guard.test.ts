@@ -9,17 +9,17 @@ describe('AddressGuard', () => {
   it('lets public addresses through under any grant', () => {
     const guard = guardWith();
     for (const address of ['8.8.8.8', '2606:4700::1']) {
-      expect(guard.refusal(address, PLAIN)).toBeUndefined();
-      expect(guard.refusal(address, PRIVATE_TOO)).toBeUndefined();
+      expect(guard.refusal(address, 443, PLAIN)).toBeUndefined();
+      expect(guard.refusal(address, 443, PRIVATE_TOO)).toBeUndefined();
     }
   });
 
   it.each(['10.0.0.1', '172.16.0.1', '192.168.1.1', '100.64.0.1', 'fd12::1'])(
     'lets %s through only under a grant of private addresses or a range that holds it',
     (address) => {
-      expect(guardWith().refusal(address, PLAIN)).toMatch(/^(private|shared) address /);
-      expect(guardWith().refusal(address, PRIVATE_TOO)).toBeUndefined();
-      expect(guardWith('0.0.0.0/0', '::/0').refusal(address, PLAIN)).toBeUndefined();
+      expect(guardWith().refusal(address, 443, PLAIN)).toMatch(/^(private|shared) address /);
+      expect(guardWith().refusal(address, 443, PRIVATE_TOO)).toBeUndefined();
+      expect(guardWith('0.0.0.0/0', '::/0').refusal(address, 443, PLAIN)).toBeUndefined();
     },
   );
 
@@ -29,9 +29,9 @@ describe('AddressGuard', () => {
     ['169.254.1.1', '169.254.0.0/16', '169.254.0.0/15'],
     ['fe80::1', 'fe80::/10', 'fe80::/9'],
   ])('lets %s through only in a range that means it: %s, not %s', (address, meant, tooWide) => {
-    expect(guardWith().refusal(address, PRIVATE_TOO)).toContain(address);
-    expect(guardWith(tooWide).refusal(address, PRIVATE_TOO)).toContain(address);
-    expect(guardWith(meant).refusal(address, PLAIN)).toBeUndefined();
+    expect(guardWith().refusal(address, 443, PRIVATE_TOO)).toContain(address);
+    expect(guardWith(tooWide).refusal(address, 443, PRIVATE_TOO)).toContain(address);
+    expect(guardWith(meant).refusal(address, 443, PLAIN)).toBeUndefined();
   });
 
   it.each(['169.254.169.254', '169.254.170.2', '100.100.100.200', '168.63.129.16', 'fd00:ec2::254'])(
@@ -45,8 +45,8 @@ describe('AddressGuard', () => {
         '168.63.129.16/31',
         'fd00:ec2::/64',
       );
-      expect(wide.refusal(address, PRIVATE_TOO)).toBe(`metadata address ${address}`);
-      expect(guardWith(address).refusal(address, PLAIN)).toBeUndefined();
+      expect(wide.refusal(address, 443, PRIVATE_TOO)).toBe(`metadata address ${address}`);
+      expect(guardWith(address).refusal(address, 443, PLAIN)).toBeUndefined();
     },
   );
 
@@ -58,11 +58,11 @@ describe('AddressGuard', () => {
         ownAddresses: () => new Set<string>(),
       };
       const locked = new AddressGuard({ ...options, neverDial: cidrs('10.203.0.0/16') });
-      expect(admitAddresses(locked, [address], PRIVATE_TOO).refusals[0]).toMatch(
+      expect(admitAddresses(locked, [address], 443, PRIVATE_TOO).refusals[0]).toMatch(
         /^address of the agents' network 10\.203/,
       );
-      expect(admitAddresses(locked, ['10.204.0.7'], PRIVATE_TOO).admitted).toEqual(['10.204.0.7']);
-      expect(admitAddresses(new AddressGuard(options), [address], PLAIN).refusals).toEqual([]);
+      expect(admitAddresses(locked, ['10.204.0.7'], 443, PRIVATE_TOO).admitted).toEqual(['10.204.0.7']);
+      expect(admitAddresses(new AddressGuard(options), [address], 443, PLAIN).refusals).toEqual([]);
     },
   );
 
@@ -70,23 +70,23 @@ describe('AddressGuard', () => {
     'lets our own address %s through only where it is named by itself',
     (own) => {
       const range = guardWith('0.0.0.0/0', '::/0', '198.18.0.0/15').own(own);
-      expect(range.refusal(own, PRIVATE_TOO)).toBe(`own address ${own}`);
-      expect(guardWith(own).own(own).refusal(own, PLAIN)).toBeUndefined();
-      expect(guardWith('0.0.0.0/0', '::/0').refusal(own, PRIVATE_TOO)).toBeUndefined();
+      expect(range.refusal(own, 443, PRIVATE_TOO)).toBe(`own address ${own}`);
+      expect(guardWith(own).own(own).refusal(own, 443, PLAIN)).toBeUndefined();
+      expect(guardWith('0.0.0.0/0', '::/0').refusal(own, 443, PRIVATE_TOO)).toBeUndefined();
     },
   );
 
   it('treats loopback as loopback though it is on our own interface', () => {
-    expect(guardWith('127.0.0.0/8').own('127.0.0.1').refusal('127.0.0.1', PLAIN)).toBeUndefined();
-    expect(guardWith().own('127.0.0.1').refusal('127.0.0.1', PRIVATE_TOO)).toBe('loopback address 127.0.0.1');
+    expect(guardWith('127.0.0.0/8').own('127.0.0.1').refusal('127.0.0.1', 443, PLAIN)).toBeUndefined();
+    expect(guardWith().own('127.0.0.1').refusal('127.0.0.1', 443, PRIVATE_TOO)).toBe('loopback address 127.0.0.1');
   });
 
   it.each(['198.18.0.1', '203.0.113.1', '240.0.0.1', '2001:db8::1'])(
     'lets %s through only in a range of the operator',
     (address) => {
-      expect(guardWith().refusal(address, PRIVATE_TOO)).toContain(address);
+      expect(guardWith().refusal(address, 443, PRIVATE_TOO)).toContain(address);
       expect(
-        guardWith('198.18.0.0/15', '203.0.113.0/24', '240.0.0.0/4', '2001:db8::/32').refusal(address, PLAIN),
+        guardWith('198.18.0.0/15', '203.0.113.0/24', '240.0.0.0/4', '2001:db8::/32').refusal(address, 443, PLAIN),
       ).toBeUndefined();
     },
   );
@@ -104,7 +104,7 @@ describe('AddressGuard', () => {
     'localhost',
   ])('never lets %s through', (address) => {
     expect(
-      guardWith('0.0.0.0/0', '::/0', '0.0.0.0/8', '224.0.0.0/4', '64:ff9b::/96').refusal(address, PRIVATE_TOO),
+      guardWith('0.0.0.0/0', '::/0', '0.0.0.0/8', '224.0.0.0/4', '64:ff9b::/96').refusal(address, 443, PRIVATE_TOO),
     ).toContain(address);
   });
 });
@@ -112,14 +112,14 @@ describe('AddressGuard', () => {
 describe('admitAddresses', () => {
   it('keeps what may be dialled in its order, and gives the reason for each of the others', () => {
     const found = ['8.8.8.8', '::ffff:10.0.0.1', '169.254.169.254', '2606:4700::1'];
-    expect(admitAddresses(guardWith(), found, PLAIN)).toEqual({
+    expect(admitAddresses(guardWith(), found, 443, PLAIN)).toEqual({
       admitted: ['8.8.8.8', '2606:4700::1'],
       refusals: ['private address 10.0.0.1', 'metadata address 169.254.169.254'],
     });
   });
 
   it('gives the canonical spelling to dial', () => {
-    expect(admitAddresses(guardWith(), ['::ffff:8.8.8.8'], PLAIN).admitted).toEqual(['8.8.8.8']);
+    expect(admitAddresses(guardWith(), ['::ffff:8.8.8.8'], 443, PLAIN).admitted).toEqual(['8.8.8.8']);
   });
 });
 
