@@ -35,13 +35,20 @@ export interface RuleText {
   readonly action?: 'allow' | 'block';
   readonly priority?: number;
   readonly log?: boolean;
+  readonly enforcement?: 'enforce' | 'audit';
   readonly egress?: Readonly<Record<string, unknown>>;
 }
 
+/** Keys of a file beside its rules. */
+export interface FileText {
+  readonly definitions?: Readonly<Record<string, string>>;
+  readonly defaults?: { readonly enforcement?: 'enforce' | 'audit'; readonly unmatched?: 'tunnel' | 'intercept' };
+}
+
 /** A rule file with these rules, as YAML (of which JSON is a part). */
-export function fileOf(rules: readonly RuleText[], definitions?: Readonly<Record<string, string>>): string {
+export function fileOf(rules: readonly RuleText[], more: FileText = {}): string {
   const full = rules.map((rule, i) => ({ id: `rule-${i}`, action: 'allow', ...rule }));
-  return JSON.stringify({ version: '1', ...(definitions === undefined ? {} : { definitions }), rules: full });
+  return JSON.stringify({ version: '1', ...more, rules: full });
 }
 
 export function ruleSetOf(...rules: readonly RuleText[]): RuleSet {

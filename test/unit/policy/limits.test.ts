@@ -97,14 +97,16 @@ describe('the caps on conditions', () => {
 
   it('refuse definitions that double each other while they grow', () => {
     const definitions = Object.fromEntries(Array.from({ length: 31 }, (_, i) => [`d${i}`, `$d${i + 1} && $d${i + 1}`]));
-    const text = fileOf([{ condition: '$d0', action: 'block' }], { ...definitions, d31: 'true' });
+    const text = fileOf([{ condition: '$d0', action: 'block' }], {
+      definitions: { ...definitions, d31: 'true' },
+    });
     within(SOON_MS, () => expect(errorsOf(text).join()).toMatch(/longer than 65536 characters/));
   });
 
   it('refuse definitions within definitions past 32', () => {
     const chain = (length: number) => {
       const links = Array.from({ length }, (_, i) => [`d${i}`, i === length - 1 ? 'true' : `$d${i + 1}`]);
-      return errorsOf(fileOf([{ condition: '$d0', action: 'block' }], Object.fromEntries(links)));
+      return errorsOf(fileOf([{ condition: '$d0', action: 'block' }], { definitions: Object.fromEntries(links) }));
     };
     expect(chain(20)).toEqual([]);
     expect(chain(200).join()).toMatch(/definitions nested deeper than 32/);

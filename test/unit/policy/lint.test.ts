@@ -20,7 +20,62 @@ interface Pair {
   readonly right: readonly RuleText[];
 }
 
+const TLS_A = { sni: { exact: ['a.com'] } };
+
 const PAIRS: readonly Pair[] = [
+  {
+    about: 'a rule after one that decides its host',
+    warned: [{ condition: A }, { condition: A, action: 'block' }],
+    says: /^rule-1: can never match: rule rule-0 \(rules.yaml:1\) allows these hosts first/,
+    right: [{ condition: A, egress: { tls: TLS_A } }, { condition: A }],
+  },
+  {
+    about: 'a rule after a block',
+    warned: [{ condition: A, action: 'block' }, { condition: A }],
+    says: /^rule-1: can never match: rule rule-0 \(rules.yaml:1\) blocks these hosts first/,
+    right: [{ condition: A, action: 'block', enforcement: 'audit' }, { condition: A }],
+  },
+  {
+    about: 'audit where nothing would be blocked',
+    warned: [{ condition: A, enforcement: 'audit' }],
+    says: /^rule-0: enforcement: audit has no effect here/,
+    right: [{ condition: A, enforcement: 'audit', egress: { ...INTERCEPT, response: 'http.response.status < 400' } }],
+  },
+  {
+    about: 'tls13_uninspectable without a look at the certificate',
+    warned: [{ condition: A, egress: { tls: { ...TLS_A, tls13_uninspectable: 'deny' } } }],
+    says: /^rule-0: tls13_uninspectable has no effect/,
+    right: [
+      { condition: A, egress: { tls: { ...TLS_A, server_cn: { exact: ['a.com'] }, tls13_uninspectable: 'deny' } } },
+    ],
+  },
+  {
+    about: 'the certificate where requests are decrypted',
+    warned: [
+      { condition: `${A} && tls.cert.issuer_cn == "Bad CA"`, action: 'block' },
+      { condition: A, egress: INTERCEPT },
+    ],
+    says: /^rule-0: tls.cert.issuer_cn is not known where these hosts are decrypted/,
+    right: [{ condition: `${A} && tls.cert.issuer_cn == "Bad CA"`, action: 'block' }, { condition: A }],
+  },
+  {
+    about: 'a version of TLS in other words',
+    warned: [{ condition: `${A} && tls.version == "TLSv1.3"` }],
+    says: /^rule-0: can never match: versions of TLS are written/,
+    right: [{ condition: `${A} && tls.version == "1.3"` }],
+  },
+  {
+    about: 'a fingerprint with colons',
+    warned: [{ condition: `${A} && tls.cert.fingerprint_sha256 == "${'AB:'.repeat(31)}AB"` }],
+    says: /^rule-0: can never match: a fingerprint is 64 lower-case hex digits/,
+    right: [{ condition: `${A} && tls.cert.fingerprint_sha256 == "${'ab'.repeat(32)}"` }],
+  },
+  {
+    about: 'a response header in capitals',
+    warned: [{ condition: A, egress: { ...INTERCEPT, response: '"X-A" in http.response.headers' } }],
+    says: /^rule-0: can never match: names in http.response.headers are lower-case/,
+    right: [{ condition: A, egress: { ...INTERCEPT, response: '"x-a" in http.response.headers' } }],
+  },
   {
     about: 'contradictory hosts',
     warned: [{ condition: `${A} && http.host == "b.com"` }],

@@ -165,7 +165,7 @@ describe('trust anchors', () => {
 });
 
 describe('definitions', () => {
-  const text = (definitions: Record<string, string>, condition: string) => fileOf([{ condition }], definitions);
+  const text = (definitions: Record<string, string>, condition: string) => fileOf([{ condition }], { definitions });
   const allows = (file: string, host: string) => rulesOf(file).decideConnect(connect(host)).action === 'allow';
 
   it('are expanded in parentheses, within one another', () => {
@@ -186,7 +186,7 @@ describe('definitions', () => {
   });
 
   it('belong to their file', () => {
-    const one = { file: 'a.yaml', text: fileOf([], { a: 'true' }) };
+    const one = { file: 'a.yaml', text: fileOf([], { definitions: { a: 'true' } }) };
     const two = { file: 'b.yaml', text: fileOf([{ condition: '$a' }]) };
     const result = loadRules([one, two], CONTEXT);
     expect(result.ok ? [] : result.problems.filter((problem) => problem.severity === 'error')).toMatchObject([
