@@ -6,12 +6,19 @@
  */
 import fs from 'node:fs';
 
-/** A batch goes out at this size even before its time; one pipe buffer of Linux (pipe(7)). */
-const FLUSH_BYTES = 64 * 1024;
+/**
+ * A batch goes out at this size even before its time. Large, because each batch wakes whoever reads it, on a core that
+ * has better things to do: 64 KiB cost a tenth of a busy worker.
+ */
+const FLUSH_BYTES = 1024 * 1024;
 /** How long a line may wait for company. Short enough for a reader who follows, long enough for a batch. */
 const FLUSH_AFTER_MS = 50;
-/** After EAGAIN (a descriptor that somebody else made non-blocking). */
-const BUSY_RETRY_MS = 10;
+/** Room to begin with; it grows to what a batch takes. */
+const FIRST_ROOM_BYTES = 64 * 1024;
+/** UTF-8 needs at most so many bytes for one UTF-16 code unit. */
+const BYTES_PER_UNIT = 3;
+/** After EAGAIN: node makes pipes and sockets of standard output non-blocking, and one takes 64 to 208 KiB at once. */
+const BUSY_RETRY_MS = 2;
 /** After any other error (disk full, reader gone): kept and tried again. */
 const ERROR_RETRY_MS = 500;
 /** 4 MiB is about 8,000 records: a second of full load for a reader that stumbles. */
@@ -20,6 +27,8 @@ const DEFAULT_CAP_BYTES = 4 * 1024 * 1024;
 export interface LineWriterOptions {
   /** Bytes waiting beyond which `blocked` is true. */
   readonly capBytes?: number;
+  /** How long a line may wait for company, in milliseconds. */
+  readonly flushAfterMs?: number;
   /** Called once when writing starts to fail, and with undefined once it works again. */
   readonly onTrouble?: (error: NodeJS.ErrnoException | undefined) => void;
   /** Called each time a batch has gone out. */
@@ -31,9 +40,12 @@ export class LineWriter {
   readonly #capBytes: number;
   readonly #onTrouble: (error: NodeJS.ErrnoException | undefined) => void;
   readonly #onProgress: () => void;
-  readonly #chunks: Buffer[] = [];
-  #chunkBytes = 0;
-  #text = '';
+  readonly #flushAfterMs: number;
+  /** Lines not sent yet, and after them free space. */
+  #batch: Buffer = Buffer.allocUnsafeSlow(FIRST_ROOM_BYTES);
+  #used = 0;
+  /** The batch before the last one, to be filled again. */
+  #spare: Buffer | undefined;
   #inFlight: Buffer | undefined;
   #inFlightOffset = 0;
   #timer: NodeJS.Timeout | undefined;
@@ -45,6 +57,7 @@ export class LineWriter {
   constructor(fd: number, options: LineWriterOptions = {}) {
     this.#fd = fd;
     this.#capBytes = options.capBytes ?? DEFAULT_CAP_BYTES;
+    this.#flushAfterMs = options.flushAfterMs ?? FLUSH_AFTER_MS;
     this.#onTrouble = options.onTrouble ?? (() => {});
     this.#onProgress = options.onProgress ?? (() => {});
   }
@@ -55,17 +68,22 @@ export class LineWriter {
       this.#dropped++;
       return;
     }
-    if (typeof lines === 'string') this.#text += lines;
-    else this.#takeBuffer(lines);
+    if (typeof lines === 'string') {
+      this.#makeRoom(lines.length * BYTES_PER_UNIT);
+      this.#used += this.#batch.write(lines, this.#used);
+    } else {
+      this.#makeRoom(lines.length);
+      this.#used += lines.copy(this.#batch, this.#used);
+    }
     if (this.waitingBytes > this.#capBytes) this.#full = true;
-    if (this.#text.length + this.#chunkBytes >= FLUSH_BYTES) this.#send();
-    else this.#timer ??= setTimeout(() => this.#tick(), FLUSH_AFTER_MS);
+    if (this.#used >= FLUSH_BYTES) this.#send();
+    else this.#timer ??= setTimeout(() => this.#tick(), this.#flushAfterMs);
   }
 
-  /** Bytes not yet taken by the descriptor (characters, for lines not yet encoded). */
+  /** Bytes not yet taken by the descriptor. */
   get waitingBytes(): number {
     const unsent = this.#inFlight === undefined ? 0 : this.#inFlight.length - this.#inFlightOffset;
-    return this.#text.length + this.#chunkBytes + unsent;
+    return this.#used + unsent;
   }
 
   /** True from the cap (or an error) until writing works and half of the cap is free again. */
@@ -97,18 +115,11 @@ export class LineWriter {
     }
   }
 
-  #takeBuffer(lines: Buffer): void {
-    this.#encodeText();
-    this.#chunks.push(lines);
-    this.#chunkBytes += lines.length;
-  }
-
-  #encodeText(): void {
-    if (this.#text.length === 0) return;
-    const encoded = Buffer.from(this.#text);
-    this.#text = '';
-    this.#chunks.push(encoded);
-    this.#chunkBytes += encoded.length;
+  #makeRoom(bytes: number): void {
+    if (this.#batch.length - this.#used >= bytes) return;
+    const larger = Buffer.allocUnsafeSlow(Math.max(2 * this.#batch.length, this.#used + bytes));
+    this.#batch.copy(larger, 0, 0, this.#used);
+    this.#batch = larger;
   }
 
   #tick(): void {
@@ -128,12 +139,12 @@ export class LineWriter {
   #takeBatch(): Buffer | undefined {
     if (this.#timer !== undefined) clearTimeout(this.#timer);
     this.#timer = undefined;
-    this.#encodeText();
-    const [first] = this.#chunks;
-    if (first === undefined) return undefined;
-    const batch = this.#chunks.length === 1 ? first : Buffer.concat(this.#chunks, this.#chunkBytes);
-    this.#chunks.length = 0;
-    this.#chunkBytes = 0;
+    if (this.#used === 0) return undefined;
+    const batch = this.#batch.subarray(0, this.#used);
+    const next = this.#spare ?? Buffer.allocUnsafeSlow(FIRST_ROOM_BYTES);
+    this.#spare = this.#batch;
+    this.#batch = next;
+    this.#used = 0;
     return batch;
   }
 

@@ -1,11 +1,12 @@
 /**
- * Where the workers' audit lines meet: each goes on to standard output whole, to whoever follows, and into a ring
- * of the last thousand. Does not parse a line. Memory is bounded: by the ring, and by `full`, on which the caller
- * stops reading from the workers (their own logs then fill up and say `blocked`).
+ * Where the workers' audit lines meet: each goes on to standard output whole, to whoever follows, and is kept for a
+ * while. Neither parses nor counts lines: all of the traffic comes past here. Memory is bounded: by what is kept, and by
+ * `full`, on which the caller stops reading from the workers (their own logs then fill up and say `blocked`).
  */
 import type { LineWriter } from './line-writer.ts';
 
-const RING_RECORDS = 1000;
+/** What is kept: a thousand records of 2 KiB, which is four times the usual. */
+const KEPT_BYTES = 2 * 1024 * 1024;
 /** A record is at most some KiB; a worker that sends this much without a line feed is not sending records. */
 const MAX_LINE_BYTES = 1024 * 1024;
 /** Bytes waiting for standard output at which reading from the workers pauses. */
@@ -15,15 +16,10 @@ const LINE_FEED = 0x0a;
 /** Whole lines, as they came. */
 export type Follower = (lines: Buffer) => void;
 
-interface Chunk {
-  readonly lines: Buffer;
-  readonly count: number;
-}
-
 export class RecordFeed {
   readonly #output: LineWriter;
-  readonly #ring: Chunk[] = [];
-  #ringCount = 0;
+  readonly #kept: Buffer[] = [];
+  #keptBytes = 0;
   readonly #followers = new Set<Follower>();
 
   constructor(output: LineWriter) {
@@ -34,10 +30,17 @@ export class RecordFeed {
   source(): (chunk: Buffer) => void {
     let rest: Buffer | undefined;
     return (chunk) => {
-      const bytes = rest === undefined ? chunk : Buffer.concat([rest, chunk]);
-      const end = bytes.lastIndexOf(LINE_FEED) + 1;
-      rest = end === bytes.length || bytes.length - end > MAX_LINE_BYTES ? undefined : bytes.subarray(end);
-      if (end > 0) this.#take(bytes.subarray(0, end));
+      let from = 0;
+      if (rest !== undefined) {
+        from = chunk.indexOf(LINE_FEED) + 1;
+        const line = Buffer.concat([rest, from === 0 ? chunk : chunk.subarray(0, from)]);
+        rest = from === 0 && line.length <= MAX_LINE_BYTES ? line : undefined;
+        if (from === 0) return;
+        this.#take(line);
+      }
+      const end = chunk.lastIndexOf(LINE_FEED) + 1;
+      if (end > from) this.#take(chunk.subarray(from, end));
+      if (end < chunk.length && chunk.length - end <= MAX_LINE_BYTES) rest = chunk.subarray(end);
     };
   }
 
@@ -46,9 +49,9 @@ export class RecordFeed {
     return this.#output.waitingBytes > FULL_BYTES;
   }
 
-  /** The last `count` records (at most 1,000), oldest first, as lines. */
+  /** The last `count` records, or as many as are kept, oldest first, as lines. */
   recent(count: number): Buffer {
-    const all = Buffer.concat(this.#ring.map(({ lines }) => lines));
+    const all = Buffer.concat(this.#kept);
     let start = all.length;
     for (let left = count; left > 0 && start > 0; left--) start = all.lastIndexOf(LINE_FEED, start - 2) + 1;
     return all.subarray(start);
@@ -63,20 +66,8 @@ export class RecordFeed {
   #take(lines: Buffer): void {
     this.#output.write(lines);
     for (const follower of this.#followers) follower(lines);
-    const count = countLines(lines);
-    this.#ring.push({ lines, count });
-    this.#ringCount += count;
-    for (;;) {
-      const [oldest] = this.#ring;
-      if (oldest === undefined || this.#ringCount - oldest.count < RING_RECORDS) return;
-      this.#ring.shift();
-      this.#ringCount -= oldest.count;
-    }
+    this.#kept.push(lines);
+    this.#keptBytes += lines.length;
+    while (this.#keptBytes > KEPT_BYTES) this.#keptBytes -= this.#kept.shift()?.length ?? 0;
   }
-}
-
-function countLines(lines: Buffer): number {
-  let count = 0;
-  for (let at = lines.indexOf(LINE_FEED); at !== -1; at = lines.indexOf(LINE_FEED, at + 1)) count++;
-  return count;
 }

@@ -33,6 +33,8 @@ import { checkUsers, probePort, readUpstreamCa, StartRefused, startRefusal } fro
 import { WorkerPool } from './worker-pool.ts';
 
 const STDOUT_FD = 1;
+/** Workers send whole batches; this long one waits for those of the others. */
+const PASS_ON_AFTER_MS = 5;
 /** RFC 5077 tickets in OpenSSL: 16 bytes of name, 16 of HMAC key, 16 of AES key. */
 const TICKET_KEYS_BYTES = 48;
 /** Records that standard output has not taken by then are lost: its reader is gone. */
@@ -72,6 +74,7 @@ export class Supervisor {
     const { options, entry, environment, log } = setup;
     this.#setup = setup;
     this.#output = new LineWriter(STDOUT_FD, {
+      flushAfterMs: PASS_ON_AFTER_MS,
       onTrouble: (error) => this.#outputTrouble(error),
       onProgress: () => this.#resumeOutputs(),
     });

@@ -4,7 +4,7 @@
  */
 import { randomBytes } from 'node:crypto';
 import type { FlowCounts } from '../audit/flow-counts.ts';
-import type { Clock } from '../domain/clock.ts';
+import { type Clock, timestamp } from '../domain/clock.ts';
 import type { AgentFacts } from '../domain/facts.ts';
 import type { FailureReason } from '../domain/failure.ts';
 import type { AuditRecord } from '../domain/record.ts';
@@ -37,8 +37,6 @@ export class QueryLog {
   readonly #clock: Clock;
   readonly #flowPrefix = `${randomBytes(FLOW_PREFIX_BYTES).toString('hex')}-`;
   #queries = 0;
-  #timeMs = Number.NaN;
-  #timeText = '';
 
   constructor(audit: { write(record: AuditRecord): void }, counts: FlowCounts, clock: Clock) {
     this.#audit = audit;
@@ -74,21 +72,12 @@ export class QueryLog {
       bytes_up: asked.bytes,
       bytes_down: answerBytes,
       upstream: null,
-      started_at: this.#timeOf(asked.startedAt),
+      started_at: timestamp(asked.startedAt),
       duration_ms: this.#clock.now() - asked.startedAt,
       generation: asked.generation,
     };
     this.#counts.count(asked.agent.name, record);
     if (!('verdict' in ended) || ended.verdict.log) this.#audit.write(record);
-  }
-
-  /** Many queries share a millisecond, and writing it out is a good part of what a record costs. */
-  #timeOf(ms: number): string {
-    if (ms !== this.#timeMs) {
-      this.#timeMs = ms;
-      this.#timeText = new Date(ms).toISOString();
-    }
-    return this.#timeText;
   }
 }
 

@@ -5,6 +5,7 @@
  */
 import type { Socket } from 'node:net';
 import type { Counted } from '../audit/flow-counts.ts';
+import { timestamp } from '../domain/clock.ts';
 import type { AgentFacts } from '../domain/facts.ts';
 import type { AuditRecord } from '../domain/record.ts';
 import type { RuleSet } from '../policy/rule-set.ts';
@@ -117,7 +118,7 @@ export class Flow {
       bytes_up: fields.bytes_up,
       bytes_down: fields.bytes_down,
       upstream: fields.upstream,
-      started_at: new Date(fields.startedAt).toISOString(),
+      started_at: timestamp(fields.startedAt),
       duration_ms: this.deps.clock.now() - fields.startedAt,
       generation: fields.generation,
     });

@@ -21,7 +21,7 @@ import type { Interception, InterceptRequest } from './interception.ts';
 import { stillAllowed } from './known.ts';
 import { failedFlow, type OutcomeFields } from './outcome.ts';
 import { closeWithAlert } from './refuse.ts';
-import { locateFixed, type Site, type UpstreamConnection } from './site.ts';
+import { fixedLocator, type Site, type UpstreamConnection } from './site.ts';
 
 const HTTPS_PORT = 443;
 /**
@@ -178,7 +178,7 @@ function decryptedSite(flow: Flow, request: InterceptRequest, unreachable: FlowF
     taken: 'intercept',
     fields: interceptedFields(request),
     unreachable,
-    locate: (head) => locateFixed(head, origin.host, origin.port, HTTPS_PORT),
+    locate: fixedLocator(origin.host, origin.port, HTTPS_PORT),
     take: (to) => upstream.take(to),
     dial: (to) => upstream.dialTls(to, ['http/1.1']),
     release: (connection: UpstreamConnection) => upstream.release(connection as UpstreamTls),

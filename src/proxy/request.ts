@@ -4,7 +4,6 @@
 
 import type { RequestFacts } from '../domain/facts.ts';
 import type { FailureReason } from '../domain/failure.ts';
-import { type Host, hostInUrl } from '../domain/hostname.ts';
 import type { RequestHead } from '../wire/http1-head.ts';
 import { normaliseTarget } from '../wire/target.ts';
 import type { Flow } from './flow.ts';
@@ -14,8 +13,6 @@ export type ReadRequest =
   | { readonly ok: true; readonly head: RequestHead; readonly facts: RequestFacts; readonly hostField: string }
   | { readonly ok: false; readonly head: RequestHead; readonly reason: FailureReason; readonly detail: string };
 
-const DEFAULT_PORTS = { http: 80, https: 443 } as const;
-
 export function readRequest(flow: Flow, site: Site, head: RequestHead): ReadRequest {
   const refused = methodProblem(head);
   if (refused !== undefined) return { ok: false, head, ...refused };
@@ -23,11 +20,11 @@ export function readRequest(flow: Flow, site: Site, head: RequestHead): ReadRequ
   if (!located.ok) return { ok: false, head, reason: located.reason, detail: located.detail };
   const target = located.target === '*' ? { ok: true as const, value: '*' } : normaliseTarget(located.target);
   if (!target.ok) return { ok: false, head, reason: 'ambiguous_request', detail: target.detail };
-  const { host, port } = located;
+  const { host, port, hostField } = located;
   return {
     ok: true,
     head,
-    hostField: hostField(head, host, port, site.scheme),
+    hostField,
     facts: {
       agent: flow.agent,
       host,
@@ -60,13 +57,4 @@ function methodProblem(head: RequestHead): { readonly reason: FailureReason; rea
     return { reason: 'upgrade_refused', detail: head.upgrade };
   }
   return undefined;
-}
-
-/** Host as it goes upstream: as it came where it is canonical, so that the head can be passed on unchanged. */
-function hostField(head: RequestHead, host: Host, port: number, scheme: 'http' | 'https'): string {
-  const name = hostInUrl(host);
-  const full = `${name}:${port}`;
-  if (head.host === name && port === DEFAULT_PORTS[scheme]) return name;
-  if (head.host === full) return full;
-  return port === DEFAULT_PORTS[scheme] ? name : full;
 }

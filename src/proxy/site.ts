@@ -5,7 +5,7 @@
 
 import type { Scheme } from '../domain/facts.ts';
 import type { FailureReason, FlowFailure } from '../domain/failure.ts';
-import type { Host } from '../domain/hostname.ts';
+import { type Host, hostInUrl } from '../domain/hostname.ts';
 import type { OriginRequest } from '../upstream/origin.ts';
 import type { UpstreamTcp, UpstreamTls } from '../upstream/upstream.ts';
 import { parseAbsoluteForm, parseHostField } from '../wire/authority.ts';
@@ -17,8 +17,21 @@ import type { OutcomeFields } from './outcome.ts';
 export type UpstreamConnection = UpstreamTcp | UpstreamTls;
 
 export type Located =
-  | { readonly ok: true; readonly host: Host; readonly port: number; readonly target: string }
-  | { readonly ok: false; readonly reason: FailureReason; readonly detail: string };
+  | {
+      readonly ok: true;
+      readonly host: Host;
+      readonly port: number;
+      readonly target: string;
+      /** Host as it goes upstream: as it came where it is canonical, so that the head can be passed on unchanged. */
+      readonly hostField: string;
+    }
+  | Refused;
+
+interface Refused {
+  readonly ok: false;
+  readonly reason: FailureReason;
+  readonly detail: string;
+}
 
 export interface Site {
   readonly scheme: Scheme;
@@ -49,25 +62,34 @@ export function plainSite(flow: Flow, host: Host, port: number): Site {
   return {
     ...plainUpstream(flow),
     fields: { taken: 'forward', scheme: 'http', host, port },
-    locate: (head) => locateFixed(head, host, port, HTTP_PORT),
+    locate: fixedLocator(host, port, HTTP_PORT),
   };
 }
 
 /** Origin-form requests whose Host must be the connection's own (threat 2); also absolute-form naming the same. */
-export function locateFixed(head: RequestHead, host: Host, port: number, defaultPort: number): Located {
-  if (head.host === undefined) {
-    return { ok: false, reason: 'bad_request', detail: 'no Host field (RFC 9112 section 3.2)' };
-  }
-  const named = parseHostField(head.host, defaultPort);
+export function fixedLocator(host: Host, port: number, defaultPort: number): Site['locate'] {
+  const bare = hostInUrl(host);
+  const full = `${bare}:${port}`;
+  const usual = port === defaultPort ? bare : full;
+  return (head) => {
+    // Nearly every request has one of the two canonical spellings.
+    const isOwn = head.host === full || head.host === usual;
+    const wrong = isOwn ? undefined : hostProblem(head.host, host, port, defaultPort);
+    if (wrong !== undefined) return wrong;
+    if (head.target.startsWith('/') || (head.target === '*' && head.method === 'OPTIONS')) {
+      return { ok: true, host, port, target: head.target, hostField: isOwn ? (head.host as string) : usual };
+    }
+    return { ok: false, reason: 'bad_request', detail: 'the request target must begin with / here' };
+  };
+}
+
+/** Why this Host field may not stand on a connection for `host`; clients differ in whether they repeat its port. */
+function hostProblem(field: string | undefined, host: Host, port: number, defaultPort: number): Refused | undefined {
+  if (field === undefined) return { ok: false, reason: 'bad_request', detail: 'no Host field (RFC 9112 section 3.2)' };
+  const named = parseHostField(field, defaultPort);
   if (!named.ok) return { ok: false, reason: 'invalid_host', detail: named.detail };
-  // Clients differ in whether they repeat a port that the connection already names.
-  if (named.value.host !== host || (named.value.port !== port && named.value.port !== defaultPort)) {
-    return { ok: false, reason: 'misdirected_request', detail: `Host ${named.value.host} on a connection for ${host}` };
-  }
-  if (head.target.startsWith('/') || (head.target === '*' && head.method === 'OPTIONS')) {
-    return { ok: true, host, port, target: head.target };
-  }
-  return { ok: false, reason: 'bad_request', detail: 'the request target must begin with / here' };
+  if (named.value.host === host && (named.value.port === port || named.value.port === defaultPort)) return undefined;
+  return { ok: false, reason: 'misdirected_request', detail: `Host ${named.value.host} on a connection for ${host}` };
 }
 
 function locateAbsolute(head: RequestHead): Located {
@@ -85,7 +107,10 @@ function locateAbsolute(head: RequestHead): Located {
       };
     }
   }
-  return { ok: true, ...target.value };
+  const { host, port } = target.value;
+  const full = `${hostInUrl(host)}:${port}`;
+  const hostField = port === HTTP_PORT && head.host !== full ? hostInUrl(host) : full;
+  return { ok: true, ...target.value, hostField };
 }
 
 function plainUpstream(flow: Flow): Omit<Site, 'locate' | 'fields'> {
