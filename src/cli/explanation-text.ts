@@ -6,7 +6,7 @@ import type { PartTrace } from '../policy/explain-parts.ts';
 const VALUE_CHARS = 'unknown'.length;
 const MAX_SOURCE_CHARS = 60;
 
-export function explanationText(asked: Asked, { phases }: Explanation): string {
+export function explanationText(asked: Asked, { phases }: Pick<Explanation, 'phases'>): string {
   return phases.map((phase) => phaseText(asked, phase)).join('\n');
 }
 

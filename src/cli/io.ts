@@ -5,6 +5,8 @@
 export const EXIT_OK = 0;
 export const EXIT_FAILURE = 1;
 export const EXIT_USAGE = 2;
+/** `rules diff`: something would change, or may. */
+export const EXIT_DIFFERENT = 3;
 export const EXIT_NOT_FOUND = 6;
 
 export interface CliIo {

@@ -1,5 +1,5 @@
 /**
- * The command `outcall`. Exit codes: 0 done, 1 failed, 2 wrong usage, 6 not found. Bare, it prints worked commands.
+ * The command `outcall`. Exit codes: 0 done, 1 failed, 2 wrong usage, 3 rules differ, 6 not found. Bare, it prints worked commands.
  */
 import { Command, CommanderError } from 'commander';
 import { VERSION } from '../domain/version.ts';
@@ -70,7 +70,7 @@ function cliProgram(io: CliIo): Command {
     .configureOutput({ writeOut: (text) => io.out(text), writeErr: (text) => io.err(text) })
     .addHelpText(
       'after',
-      `\nExit codes: ${EXIT_OK} done, ${EXIT_FAILURE} failed, ${EXIT_USAGE} wrong usage, 6 not found.`,
+      `\nExit codes: ${EXIT_OK} done, ${EXIT_FAILURE} failed, ${EXIT_USAGE} wrong usage, 3 rules differ, 6 not found.`,
     );
   addRulesCommands(program, io);
   addCaCommands(program, io, adminClient);

@@ -28,7 +28,8 @@ export function recordLine(record: AuditRecord, colour: boolean): string {
   ].join(' ');
 }
 
-function whereText({ scheme, host, port, path }: AuditRecord): string {
+/** What was asked for, as a URL where there is a scheme. May hold control characters. */
+export function whereText({ scheme, host, port, path }: AuditRecord): string {
   if (host === null) return '-';
   const named = host.includes(':') ? `[${host}]` : host;
   const usual = (scheme === 'https' && port === 443) || (scheme === 'http' && port === 80) || port === null;
@@ -41,6 +42,7 @@ function whyText({ rule, reason, detail }: AuditRecord): string {
   return [rule, cause, detail === null ? null : `(${detail})`].filter((part) => part !== null).join(' ') || '-';
 }
 
-function printable(text: string): string {
+/** Without what moves a cursor or turns text around. */
+export function printable(text: string): string {
   return text.replace(UNSAFE, '\ufffd');
 }

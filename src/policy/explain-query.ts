@@ -27,7 +27,7 @@ export function queryReadings(target: string, conditions: readonly string[]): re
 /** String literals that could be a query's value, and what stands after a `=` in a pattern. */
 function literalsOf(condition: string): readonly string[] {
   const literals = [...condition.matchAll(/"([^"\\]*)"|'([^'\\]*)'/g)].map(([, a, b]) => a ?? b ?? '');
-  const values = literals.filter((text) => !text.startsWith('/') && !/[()[\]^$|]/.test(text));
+  const values = literals.filter((text) => !/[()[\]^$|/*]/.test(text));
   const patterned = literals.flatMap((text) => [...text.matchAll(/=([\w.~%-]+)/g)].map(([, value]) => value as string));
   return [...values, ...patterned];
 }

@@ -43,6 +43,8 @@ export type Phase = 'dns' | 'connect' | 'request';
 export interface Explanation {
   /** In their order; the last is the one that settles it. */
   readonly phases: readonly PhaseTrace[];
+  /** The targets that were tried where the query's values are not known; else the one target, or none. */
+  readonly targets: readonly string[];
 }
 
 export interface PhaseTrace {
@@ -94,15 +96,17 @@ export class Explainer {
   explain(asked: Asked): Explanation {
     const phases: PhaseTrace[] = [];
     if (asked.recordType !== undefined && !isAddress(asked.host)) phases.push(this.#name(asked, asked.recordType));
-    if (asked.port === undefined) return { phases };
+    if (asked.port === undefined) return { phases, targets: [] };
     const { request } = asked;
     if (request?.scheme !== 'http') {
       const connect = this.#connect(asked, asked.port);
       phases.push(connect);
-      if (connect.verdict !== 'allow' || connect.mode !== 'intercept') return { phases };
+      if (connect.verdict !== 'allow' || connect.mode !== 'intercept') return { phases, targets: [] };
     }
-    if (request !== undefined) phases.push(this.#request(asked, asked.port, request));
-    return { phases };
+    if (request === undefined) return { phases, targets: [] };
+    const conditions = this.#finder.candidates(asked.host).map((rule) => rule.ast.input);
+    const targets = queryReadings(request.target, conditions);
+    return { phases: [...phases, this.#request(asked, asked.port, request, targets)], targets };
   }
 
   #name(asked: Asked, recordType: string): PhaseTrace {
@@ -128,20 +132,20 @@ export class Explainer {
       : { ...traced, verdict: 'unknown', rule: hanging.id, mode: null, reason: HANGS };
   }
 
-  #request(asked: Asked, port: number, request: AskedRequest): PhaseTrace {
-    const conditions = this.#finder.candidates(asked.host).map((rule) => rule.ast.input);
-    const traces = queryReadings(request.target, conditions).map((target) =>
-      this.#oneRequest(asked, port, { ...request, target }),
-    );
-    return traces.reduce(inCommon);
+  /** Every reading is decided; of those that are decided alike, two are looked at, since they show what differs. */
+  #request(asked: Asked, port: number, request: AskedRequest, targets: readonly string[]): PhaseTrace {
+    const read = targets.map((target) => {
+      const facts = requestFacts(asked, port, { ...request, target });
+      return { facts, decision: this.#decider.request(facts) };
+    });
+    const alike = Map.groupBy(read, ({ decision }) => `${decision.action} ${decision.ruleId}`);
+    const telling = [...alike.values()].flatMap((group) => group.slice(0, 2));
+    return telling.map(({ facts, decision }) => this.#oneRequest(facts, decision)).reduce(inCommon);
   }
 
-  #oneRequest(asked: Asked, port: number, request: AskedRequest): PhaseTrace {
-    // Fields that are undefined are unknown to the engine, as they are to us.
-    const facts = { ...request, agent: agentOf(asked), host: asked.host, port, body: request.body } as RequestFacts;
-    const decision = this.#decider.request(facts);
-    return this.#phase('request', decision, asked.host, (rule) => {
-      if (!servesPort(rule, port)) return skipped(rule);
+  #oneRequest(facts: RequestFacts, decision: Decision): PhaseTrace {
+    return this.#phase('request', decision, facts.host, (rule) => {
+      if (!servesPort(rule, facts.port)) return skipped(rule);
       this.#frame.setRequest(facts);
       this.#frame.showBody(facts, rule.readsBody);
       return this.#trace(rule);
@@ -172,6 +176,11 @@ export class Explainer {
       parts: partsOf(rule.ast, this.#frame),
     };
   }
+}
+
+/** Fields that are undefined are unknown to the engine, as they are to us. */
+function requestFacts(asked: Asked, port: number, request: AskedRequest): RequestFacts {
+  return { ...request, agent: agentOf(asked), host: asked.host, port, body: request.body } as RequestFacts;
 }
 
 function agentOf({ agent }: Asked): AgentFacts {

@@ -164,3 +164,70 @@ describe('outcall rules test', () => {
     });
   });
 });
+
+describe('outcall rules diff', () => {
+  const changedFile = folder.write('changed.yaml', RULES.replace('"POST"', '"GET"'));
+
+  it('exits 0 where nothing would change, and 3 with each change where something would', async () => {
+    const same = await runCli('rules', 'diff', rulesFile, rulesFile, recordsFile);
+    expect(same).toMatchObject({
+      code: 0,
+      out: '0 would change, 0 may change, 2 would not; 1 record does not say what was asked\n',
+    });
+    const { code, out, err } = await runCli('rules', 'diff', rulesFile, changedFile, recordsFile);
+    expect({ code, err }).toEqual({ code: 3, err: '' });
+    expect(out).toBe(`allow -> block  POST https://api.test/v1/messages  (web-1, 1 record)
+  old: allow by messages-only (intercept)
+  new: block by default: no rule allows this request
+block -> allow  GET https://api.test/v1/messages  (web-1, 1 record)
+  old: block by default: no rule allows this request
+  new: allow by messages-only (intercept)
+2 would change, 0 may change, 0 would not; 1 record does not say what was asked
+`);
+    const json = await runCli('rules', 'diff', rulesFile, changedFile, recordsFile, '--json');
+    expect(JSON.parse(json.out)).toMatchObject({
+      changed: [{ records: 1, new: { verdict: 'block', rule: 'default' } }, {}],
+    });
+  });
+
+  it('fails where there are no records, no such file, or rules with mistakes', async () => {
+    const empty = folder.write('empty.jsonl', 'Listening on port 1\n{"level":"info"}\n');
+    expect(await runCli('rules', 'diff', rulesFile, rulesFile, empty)).toMatchObject({
+      code: 1,
+      err: expect.stringContaining('no audit records from'),
+    });
+    expect(await runCli('rules', 'diff', rulesFile, rulesFile, '/nowhere')).toMatchObject({
+      code: 1,
+      err: expect.stringContaining('ENOENT'),
+    });
+    expect(await runCli('rules', 'diff', rulesFile, recordsFile, recordsFile)).toMatchObject({
+      code: 1,
+      err: expect.stringContaining('have errors'),
+    });
+  });
+});
+
+describe('outcall rules suggest', () => {
+  it('prints rules that the check accepts, from a file or from the daemon, and says how many there are to look at', async () => {
+    const mixed = folder.write(
+      'mixed.jsonl',
+      `not a record\n${RECORDS.map((record) => JSON.stringify(record)).join('\n')}`,
+    );
+    const { code, out, err } = await runCli('rules', 'suggest', mixed);
+    expect(code).toBe(0);
+    expect(err).toBe(`1 line from ${mixed} passed over: not audit records\n1 rule, 1 with something to check\n`);
+    const file = folder.write('suggested.yaml', out);
+    expect(await runCli('rules', 'check', file)).toMatchObject({ code: 0, out: '1 rule in 1 file: no errors\n' });
+    await using daemon = await FakeDaemon.start({
+      'GET /v1/records?tail=1000': { type: 'application/x-ndjson', body: `${JSON.stringify(RECORDS[0])}\n` },
+    });
+    expect((await runCli('rules', 'suggest', '--admin-socket', daemon.socketPath)).out).toContain(
+      '- id: api-test-post',
+    );
+  });
+
+  it('fails where nothing was let through', async () => {
+    const blocked = folder.write('blocked.jsonl', JSON.stringify(aRecord({ verdict: 'block', rule: 'default' })));
+    expect(await runCli('rules', 'suggest', blocked)).toMatchObject({ code: 1, out: '' });
+  });
+});
