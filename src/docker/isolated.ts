@@ -134,6 +134,7 @@ async function make(
   undo: UndoStack,
 ): Promise<Appliance> {
   const range = await rangeOf(engine, appliance);
+  await removeOrphans(engine, appliance);
   for (const [index, slice] of [...slicesOf(range)].entries()) {
     if (await isTaken(engine, slice)) continue;
     try {

@@ -1,13 +1,12 @@
 /** Containers that already run, attached with the real command on the real engine, and detached again. */
-import { spawn } from 'node:child_process';
 import { randomBytes } from 'node:crypto';
 import { join } from 'node:path';
 import { afterAll, beforeAll, expect, it, vi } from 'vitest';
 import type { AgentsAnswer } from '../../src/domain/admin-api.ts';
-import { type RunResult, run } from '../kit/run.ts';
 import { type Appliance, startAppliance, until } from './kit/appliance.ts';
+import { Container, outcall, SLOW_MS, startWatch } from './kit/container.ts';
 import { contactsAbout, ORIGIN, setZone } from './kit/internet.ts';
-import { describeOnEngine, docker, LAB_RUN, ROOT, tryDocker } from './kit/lab.ts';
+import { describeOnEngine, docker, LAB_RUN, tryDocker } from './kit/lab.ts';
 
 /** The lab's internet remembers all that it saw: names of this run are of no other. */
 const RUN = randomBytes(4).toString('hex');
@@ -24,58 +23,10 @@ rules:
     condition: http.host == "${NAMED}" && agent.name == "attach-named" && agent.labels["team"] == "a"
     action: allow
 `;
-const CLI = join(ROOT, 'src/cli/main.ts');
-const ENGINE = { DOCKER_HOST: `unix://${join(LAB_RUN, 'docker.sock')}` };
-/** A JVM or a few helper containers on a busy machine. */
-const SLOW_MS = 60_000;
 
 /** A name that no rule allows. */
 function elsewhere(name: string): string {
   return `${name}-${RUN}.elsewhere.example`;
-}
-
-function outcall(...args: readonly string[]): Promise<RunResult> {
-  return run(process.execPath, [CLI, ...args], { env: ENGINE, timeoutMs: SLOW_MS });
-}
-
-/** A container on the engine's own network, as users start them; removed when disposed. */
-class Container implements AsyncDisposable {
-  readonly name: string;
-
-  static async start(name: string, image: string, ...args: readonly string[]): Promise<Container> {
-    await docker(['run', '--detach', '--init', '--name', name, ...args, image, 'sleep', 'infinity']);
-    return new Container(name);
-  }
-
-  private constructor(name: string) {
-    this.name = name;
-  }
-
-  exec(command: readonly string[]): Promise<RunResult> {
-    return tryDocker(['exec', this.name, ...command]);
-  }
-
-  /** An HTTP request with nothing but bash, so that it works in every image. */
-  get(host: string, path: string): Promise<RunResult> {
-    const request = `GET ${path} HTTP/1.0\\r\\nHost: ${host}\\r\\n\\r\\n`;
-    return this.exec([
-      'timeout',
-      '8',
-      'bash',
-      '-c',
-      `exec 3<>/dev/tcp/${host}/80 && printf '${request}' >&3 && cat <&3`,
-    ]);
-  }
-
-  async networks(): Promise<readonly string[]> {
-    const text = await docker(['inspect', '-f', '{{json .NetworkSettings.Networks}}', this.name]);
-    return Object.keys(JSON.parse(text) as object).sort();
-  }
-
-  async [Symbol.asyncDispose](): Promise<void> {
-    const names = await docker(['ps', '--all', '--format', '{{.Names}}', '--filter', `name=^${this.name}`]);
-    await tryDocker(['rm', '--force', '--volumes', ...names.split('\n')]);
-  }
 }
 
 const JAVA_GET =
@@ -227,7 +178,7 @@ describeOnEngine('outcall attach', () => {
   it('outcall watch attaches again what starts again and takes it off networks that it joined', async () => {
     await using container = await Container.start('attach-watched', 'outcall-agent');
     expect((await outcall('attach', container.name)).code).toBe(0);
-    const watch = spawn(process.execPath, [CLI, 'watch'], { env: { ...process.env, ...ENGINE }, stdio: 'ignore' });
+    const watch = startWatch();
     try {
       await docker(['restart', '--time', '0', container.name]);
       const pointsToUs = async () => (await container.exec(['cat', '/etc/resolv.conf'])).stdout.includes('10.203.0.2');
