@@ -84,6 +84,8 @@ const STATUS = objectOf<StatusAnswer>({
   workers: listOf(ref('Worker')),
   open_flows: COUNT,
   ca_loaded: BOOLEAN,
+  enforcement: oneOf('enforce', 'audit'),
+  rules_in_audit: COUNT,
   lock: oneOf('off', 'intact', 'broken'),
   isolated: nullable(objectOf<NonNullable<StatusAnswer['isolated']>>({ range: TEXT, served: listOf(TEXT) })),
   audit_blocked: BOOLEAN,

@@ -19,13 +19,17 @@ export function recordLine(record: AuditRecord, colour: boolean): string {
   return [
     record.started_at.slice('2026-01-01T'.length, '2026-01-01T00:00:00'.length),
     printable(record.agent === '' ? record.agent_ip : record.agent),
-    colour ? styleText(COLOURS[record.verdict], verdict, { validateStream: false }) : verdict,
+    colour ? styleText(colourOf(record), verdict, { validateStream: false }) : verdict,
     printable(record.method ?? '-').padEnd(METHOD_CHARS),
     printable(whereText(record)),
     ` ${printable(whyText(record))}`,
     ...(record.status === null ? [] : [` ${record.status}`]),
     ` ${Math.round(record.duration_ms)} ms`,
   ].join(' ');
+}
+
+function colourOf({ verdict, would_block }: AuditRecord): 'green' | 'red' | 'yellow' | 'magenta' {
+  return would_block === null ? COLOURS[verdict] : 'magenta';
 }
 
 /** What was asked for, as a URL where there is a scheme. May hold control characters. */
@@ -37,9 +41,11 @@ export function whereText({ scheme, host, port, path }: AuditRecord): string {
   return scheme === null ? authority : `${scheme}://${authority}${path ?? ''}`;
 }
 
-function whyText({ rule, reason, detail }: AuditRecord): string {
+function whyText({ rule, reason, detail, would_block }: AuditRecord): string {
   const cause = reason === 'rule' || reason === 'default' ? null : reason;
-  return [rule, cause, detail === null ? null : `(${detail})`].filter((part) => part !== null).join(' ') || '-';
+  const audit = would_block === null ? null : `WOULD BLOCK: ${would_block}`;
+  const shownDetail = detail === null ? null : `(${detail})`;
+  return [rule, cause, shownDetail, audit].filter((part) => part !== null).join(' ') || '-';
 }
 
 /** Without what moves a cursor or turns text around. */

@@ -27,6 +27,7 @@ function statusText(status: StatusAnswer): string {
       'rules',
       `${status.rules} in generation ${status.generation} from ${status.rules_path}, since ${status.loaded_at}`,
     ],
+    ['enforcement', enforcementText(status)],
     ['interception', status.ca_loaded ? 'on (a CA is loaded)' : 'off (no CA)'],
     ['network lock', status.lock],
     ['open flows', String(status.open_flows)],
@@ -34,6 +35,11 @@ function statusText(status: StatusAnswer): string {
   ] as const;
   const table = rows.map(([name, value]) => `${name.padEnd('interception'.length)}  ${value}\n`).join('');
   return table + auditText(status) + problemsText(status);
+}
+
+function enforcementText({ enforcement, rules_in_audit, rules }: StatusAnswer): string {
+  if (enforcement === 'audit') return 'AUDIT: nothing is blocked by default; what would be is recorded';
+  return rules_in_audit === 0 ? 'on' : `on, but ${rules_in_audit} of ${rules} rules are in AUDIT and do not block`;
 }
 
 function workerText({ id, pid, listening, restarts }: WorkerStatus): string {

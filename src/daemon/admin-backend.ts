@@ -127,6 +127,8 @@ async function statusOf(parts: DaemonParts): Promise<StatusAnswer> {
     workers,
     open_flows: workers.reduce((sum, { open_flows }) => sum + (open_flows ?? 0), 0),
     ca_loaded: parts.ca()?.cas.current !== undefined,
+    enforcement: keeper?.inForce?.rules.enforcement ?? 'enforce',
+    rules_in_audit: keeper?.inForce?.rules.rules.filter((rule) => rule.enforcement === 'audit').length ?? 0,
     lock: parts.network()?.lockState ?? 'off',
     isolated:
       options.isolated === undefined ? null : { range: options.isolated, served: parts.network()?.isolated ?? [] },
@@ -162,7 +164,9 @@ async function reload(keeper: RulesKeeper | undefined): Promise<ReloadResult> {
 function check(parts: DaemonParts, text: string): CheckAnswer {
   const anchors = parts.keeper()?.inForce?.payload.anchors ?? new Map<string, string>();
   const current = parts.ca()?.cas.current;
-  const context = { caLoaded: current !== undefined, constraints: current?.constraints, generation: 0, anchors };
+  const { enforcement } = parts.options;
+  const ca = { caLoaded: current !== undefined, constraints: current?.constraints };
+  const context = { ...ca, enforcement, generation: 0, anchors };
   const loaded = loadRules([{ file: POSTED, text }], context);
   return loaded.ok
     ? { ok: true, rules: loaded.rules.rules.length, problems: loaded.warnings }

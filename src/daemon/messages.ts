@@ -5,6 +5,7 @@
 import type { Sample } from '../audit/metrics.ts';
 import type { AgentEntry } from '../domain/admin-api.ts';
 import type { Host } from '../domain/hostname.ts';
+import type { Enforcement } from '../domain/verdict.ts';
 import type { CaSource } from '../pki/signer.ts';
 import type { RuleSource } from '../policy/load.ts';
 import type { DaemonOptions } from './options.ts';
@@ -21,6 +22,7 @@ export const TRANSPARENT_FD = 4;
 export interface RulesPayload {
   readonly generation: number;
   readonly caLoaded: boolean;
+  readonly enforcement: Enforcement;
   readonly sources: readonly RuleSource[];
   readonly anchors: ReadonlyMap<string, string>;
 }

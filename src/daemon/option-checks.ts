@@ -7,6 +7,7 @@ import { DEFAULT_ADMIN_SOCKET } from '../domain/admin-api.ts';
 import { canonicalHost, type Host, hostInUrl, isAddress } from '../domain/hostname.ts';
 import { CidrSet } from '../domain/ip.ts';
 import { Ipv4Range } from '../domain/ipv4-range.ts';
+import type { Enforcement } from '../domain/verdict.ts';
 
 export interface HostAndPort {
   readonly host: Host;
@@ -116,6 +117,10 @@ export function checkCidrs(text: string): Checked<readonly string[]> {
 export function checkLogLevel(text: string): Checked<LogLevel> {
   const level = LOG_LEVELS.find((name) => name === text);
   return level === undefined ? bad('is not a level', 'info') : good(level);
+}
+
+export function checkEnforcement(text: string): Checked<Enforcement> {
+  return text === 'enforce' || text === 'audit' ? good(text) : bad('is neither enforce nor audit', 'audit');
 }
 
 export function checkSwitch(text: string): Checked<boolean> {

@@ -8,6 +8,7 @@ import { DEFAULT_ADMIN_SOCKET } from '../domain/admin-api.ts';
 import {
   type Checked,
   checkCidrs,
+  checkEnforcement,
   checkInteger,
   checkListen,
   checkLogLevel,
@@ -60,6 +61,13 @@ export const OPTION_TABLE = {
     help: 'rule file, or folder of *.yaml with *.pem trust anchors beside them',
     fallback: '/etc/outcall/rules',
     check: checkPath('/etc/outcall/rules'),
+  },
+  enforcement: {
+    flag: '--enforcement',
+    placeholder: 'MODE',
+    help: 'enforce, or audit: record what the rules would block, and let it through',
+    fallback: 'enforce',
+    check: checkEnforcement,
   },
   caCert: {
     flag: '--ca-cert',

@@ -6,6 +6,7 @@
 import type { Log } from '../audit/log.ts';
 import { type RulesFiles, readRulesFiles } from '../config/rules-files.ts';
 import type { NameConstraints } from '../domain/name-constraints.ts';
+import type { Enforcement } from '../domain/verdict.ts';
 import { loadRules } from '../policy/load.ts';
 import { formatProblem, type Problem } from '../policy/problem.ts';
 import type { RuleSet } from '../policy/rule-set.ts';
@@ -26,6 +27,7 @@ export interface RulesKeeperOptions {
   readonly path: string;
   /** Whether there is a CA now, and what bounds it. */
   ca(): { readonly loaded: boolean; readonly constraints: NameConstraints | undefined };
+  readonly enforcement: Enforcement;
   readonly log: Log;
   /** Resolves when every process has taken the set. */
   distribute(payload: RulesPayload): Promise<void>;
@@ -73,15 +75,15 @@ export class RulesKeeper {
   }
 
   async #take(files: RulesFiles, generation: number): Promise<ReloadOutcome> {
-    const { log } = this.#options;
+    const { enforcement, log } = this.#options;
     const { loaded: caLoaded, constraints } = this.#options.ca();
     const { sources, anchors } = files;
     if (sources.length === 0 && files.problems.length > 0) return this.#refuse(files.problems);
-    const loaded = loadRules(sources, { caLoaded, generation, anchors, constraints });
+    const loaded = loadRules(sources, { caLoaded, enforcement, generation, anchors, constraints });
     if (!loaded.ok) return this.#refuse([...files.problems, ...loaded.problems]);
     if (files.problems.length > 0) return this.#refuse(files.problems);
     const inForce = {
-      payload: { generation, caLoaded, sources, anchors },
+      payload: { generation, caLoaded, enforcement, sources, anchors },
       rules: loaded.rules,
       warnings: loaded.warnings,
       loadedAt: new Date(),
@@ -93,7 +95,25 @@ export class RulesKeeper {
     this.#problems = [];
     await this.#options.taken(loaded.rules);
     log.info({ event: 'rules_loaded', generation, rules: loaded.rules.rules.length }, 'the rule set is in force');
+    this.#sayAudit(loaded.rules);
     return { ok: true, inForce };
+  }
+
+  /** As loud as it can be: nobody may take a set in audit for one that blocks. */
+  #sayAudit({ enforcement, rules, generation }: RuleSet): void {
+    const audited = rules.filter((rule) => rule.enforcement === 'audit').length;
+    const fields = { event: 'audit_mode', enforcement, rules_in_audit: audited, generation };
+    if (enforcement === 'audit') {
+      this.#options.log.warn(
+        fields,
+        'AUDIT: what no rule allows is let through and recorded; nothing is blocked by default',
+      );
+    } else if (audited > 0) {
+      this.#options.log.warn(
+        fields,
+        `AUDIT: ${audited} of ${rules.length} rules do not block; what they would is recorded`,
+      );
+    }
   }
 
   #refuse(problems: readonly Problem[]): ReloadOutcome {

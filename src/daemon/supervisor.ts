@@ -180,7 +180,8 @@ export class Supervisor {
       const current = this.#ca?.cas.current;
       return { loaded: current !== undefined, constraints: current?.constraints };
     };
-    this.#keeper = new RulesKeeper({ path: options.rules, ca, log, distribute, taken });
+    const { rules: path, enforcement } = options;
+    this.#keeper = new RulesKeeper({ path, ca, enforcement, log, distribute, taken });
     return this.#keeper;
   }
 

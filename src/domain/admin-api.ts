@@ -4,7 +4,7 @@
  */
 
 import type { AuditRecord } from './record.ts';
-import type { Mode } from './verdict.ts';
+import type { Enforcement, Mode } from './verdict.ts';
 
 /** Where the admin socket is unless --admin-socket / OUTCALL_ADMIN_SOCKET says otherwise. */
 export const DEFAULT_ADMIN_SOCKET = '/run/outcall/admin.sock';
@@ -83,6 +83,10 @@ export interface StatusAnswer {
   readonly workers: readonly WorkerStatus[];
   readonly open_flows: number;
   readonly ca_loaded: boolean;
+  /** `audit`: what no rule allows is let through, and recorded. */
+  readonly enforcement: Enforcement;
+  /** Rules that record what they would block, and block nothing. */
+  readonly rules_in_audit: number;
   /** `off` without --lock; `broken` until a look at the kernel finds it right again. */
   readonly lock: 'off' | 'intact' | 'broken';
   /** --isolated, and the networks in it that are served now, as CIDR; null without the option. */

@@ -30,7 +30,7 @@ export function closingAllow({ enforcement, unmatched }: Closing): Allow | undef
   };
 }
 
-/** The same, with what would have been blocked before it; the first is kept. */
+/** The same, with what would have been blocked before it; recorded if either of the two says so. */
 export function withWouldBlock(allow: Allow, wouldBlock: Block | undefined): Allow {
-  return wouldBlock === undefined ? allow : { ...allow, wouldBlock };
+  return wouldBlock === undefined ? allow : { ...allow, wouldBlock, log: allow.log || wouldBlock.log };
 }

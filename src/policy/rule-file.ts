@@ -202,6 +202,12 @@ export class RuleFile {
     });
   }
 
+  /** The daemon's audit is over what is written; its enforcing leaves that as it is. */
+  #enforcementOf(rule: RuleInput): Enforcement {
+    if (this.#context.enforcement === 'audit') return 'audit';
+    return rule.enforcement ?? this.#defaults.enforcement ?? 'enforce';
+  }
+
   #draft(rule: RuleInput, condition: Condition, response: Condition | undefined, path: readonly PathKey[]): RuleDraft {
     const { id, description = '', priority, action, log, egress } = rule;
     const tls = egress?.tls;
@@ -211,7 +217,7 @@ export class RuleFile {
       view: {
         ...{ id, file: this.file, line: this.lineOf(this.#source.offsetOf(path)), priority, description },
         ...{ condition: rule.condition, action, mode: action === 'block' ? null : (egress?.mode ?? 'proxy') },
-        enforcement: this.#context.enforcement ?? rule.enforcement ?? this.#defaults.enforcement ?? 'enforce',
+        enforcement: this.#enforcementOf(rule),
       },
       ...{ condition, log, ports: egress?.ports, response },
       matchBody: egress?.match_body ?? false,

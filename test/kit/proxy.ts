@@ -8,6 +8,7 @@ import { FlowCounts } from '../../src/audit/flow-counts.ts';
 import type { AgentFacts } from '../../src/domain/facts.ts';
 import { CidrSet } from '../../src/domain/ip.ts';
 import type { AuditRecord } from '../../src/domain/record.ts';
+import type { Enforcement } from '../../src/domain/verdict.ts';
 import { loadRules, type RuleSource } from '../../src/policy/load.ts';
 import { formatProblem } from '../../src/policy/problem.ts';
 import type { RuleSet } from '../../src/policy/rule-set.ts';
@@ -40,6 +41,8 @@ export interface ProxyTestOptions {
   /** Loads a CA and interception; default: none. */
   readonly ca?: boolean | { readonly algorithm: 'rsa' | 'ecdsa' };
   readonly options?: Partial<ProxyOptions>;
+  /** As --enforcement of the daemon. */
+  readonly enforcement?: Enforcement;
   /** PEM trusted for origins beside the system's roots. */
   readonly trust?: readonly string[];
   /** What the proxy's own resolver (in `resolver`) knows; it is asked unless `dnsServers` names others. */
@@ -129,6 +132,7 @@ export class TestProxy implements AsyncDisposable {
 interface Parts {
   rules: RuleSet;
   readonly caLoaded: boolean;
+  readonly enforcement: Enforcement;
   readonly anchors: ReadonlyMap<string, string>;
   readonly listener: net.Server;
   readonly upstream: Upstream;
@@ -156,11 +160,13 @@ async function makeParts(options: ProxyTestOptions): Promise<Parts> {
   const caLoaded = options.ca !== undefined && options.ca !== false;
   const anchors = new Map(Object.entries(options.anchors ?? {}));
   const resolver = await startResolver(options.zone);
-  const rules = compile(options.rules, { caLoaded, anchors }, 1);
+  const enforcement = options.enforcement ?? 'enforce';
+  const rules = compile(options.rules, { caLoaded, enforcement, anchors }, 1);
   const clock = new TestClock();
   const parts = {
     rules,
     caLoaded,
+    enforcement,
     anchors,
     listener: net.createServer({ allowHalfOpen: true }),
     upstream: makeUpstream(options, options.dnsServers ?? [resolver.address], clock),
@@ -225,11 +231,11 @@ async function loadInterception(signer: TestSigner, options: ProxyOptions): Prom
 
 function compile(
   rules: string | readonly RuleSource[],
-  context: Pick<Parts, 'caLoaded' | 'anchors'>,
+  { caLoaded, enforcement, anchors }: Pick<Parts, 'caLoaded' | 'enforcement' | 'anchors'>,
   generation: number,
 ): RuleSet {
   const sources = typeof rules === 'string' ? [{ file: 'rules.yaml', text: rules }] : rules;
-  const result = loadRules(sources, { caLoaded: context.caLoaded, anchors: context.anchors, generation });
+  const result = loadRules(sources, { caLoaded, enforcement, anchors, generation });
   if (!result.ok) throw new Error(`rules do not load:\n${result.problems.map(formatProblem).join('\n')}`);
   return result.rules;
 }

@@ -35,6 +35,8 @@ const STATUS: StatusAnswer = {
   lock: 'intact',
   isolated: null,
   ca_loaded: true,
+  enforcement: 'enforce',
+  rules_in_audit: 0,
   audit_blocked: false,
 };
 
@@ -206,10 +208,21 @@ describe('outcall status', () => {
     expect(code).toBe(0);
     expect(out).toMatch(/^state +ready$/m);
     expect(out).toMatch(/^network lock +intact$/m);
+    expect(out).toMatch(/^enforcement +on$/m);
     expect(out).toMatch(/^up +1 h 1 min$/m);
     expect(out).toMatch(/^workers +0: pid 8, 1: being replaced, replaced 2 times$/m);
     expect(out).not.toContain('not in force');
     expect(JSON.parse((await runCli('status', '--json', '--admin-socket', daemon.socketPath)).out)).toEqual(STATUS);
+  });
+
+  it('says loudly that nothing is blocked, or not by every rule', async () => {
+    for (const [audit, line] of [
+      [{ enforcement: 'audit', rules_in_audit: 12 }, /^enforcement +AUDIT: nothing is blocked by default/m],
+      [{ rules_in_audit: 2 }, /^enforcement +on, but 2 of 12 rules are in AUDIT and do not block$/m],
+    ] as const) {
+      await using daemon = await FakeDaemon.start({ 'GET /v1/status': { body: { ...STATUS, ...audit } } });
+      expect((await runCli('status', '--admin-socket', daemon.socketPath)).out).toMatch(line);
+    }
   });
 
   it('says so when the rules on disk are refused or records cannot be written', async () => {

@@ -11,6 +11,11 @@ describe('recordLine', () => {
       '12:00:01 web-1 allow  POST    https://api.example.com/v1/messages?beta=[redacted]  messages-only  200  12 ms',
     ],
     [
+      'what audit let through',
+      { would_block: 'no-uploads', rule: 'default' },
+      ' allow  POST    https://api.example.com/v1/messages?beta=[redacted]  default WOULD BLOCK: no-uploads  200  12 ms',
+    ],
+    [
       'a block',
       { verdict: 'block', rule: 'default', reason: 'default', status: 403 },
       ' block  POST    https://api.example.com/v1/messages?beta=[redacted]  default  403  12 ms',

@@ -42,6 +42,7 @@ describe('the options of outcalld', () => {
       workerUser: undefined,
       signerUser: undefined,
       workers: 0,
+      enforcement: 'enforce',
       logLevel: 'info',
       logQueryValues: false,
     });
@@ -68,6 +69,7 @@ describe('the options of outcalld', () => {
     ['--allow-private', '10.1.0.0/16,fd00::/8', { allowPrivate: ['10.1.0.0/16', 'fd00::/8'] }],
     ['--drain-secs', '0', { drainSecs: 0 }],
     ['--log-level', 'debug', { logLevel: 'debug' }],
+    ['--enforcement', 'audit', { enforcement: 'audit' }],
   ])('take %s %s', (flag, text, expected) => {
     expect(options([flag, text])).toMatchObject(expected);
     expect(options([], { [environmentName(flag)]: text })).toMatchObject(expected);

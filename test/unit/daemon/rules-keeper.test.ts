@@ -16,6 +16,7 @@ const BAD = 'version: "1"\nrulez: []\n';
 function keeperOf(
   folder: TempFolder,
   caLoaded = false,
+  enforcement: 'enforce' | 'audit' = 'enforce',
 ): { keeper: RulesKeeper; given: RulesPayload[]; lines: string[] } {
   const given: RulesPayload[] = [];
   const lines: string[] = [];
@@ -23,7 +24,8 @@ function keeperOf(
   const distribute = async (payload: RulesPayload) => void given.push(payload);
   const taken = async () => undefined;
   const ca = () => ({ loaded: caLoaded, constraints: undefined });
-  return { keeper: new RulesKeeper({ path: folder.path, ca, log, distribute, taken }), given, lines };
+  const options = { path: folder.path, ca, enforcement, log, distribute, taken };
+  return { keeper: new RulesKeeper(options), given, lines };
 }
 
 describe('RulesKeeper', () => {
@@ -40,6 +42,25 @@ describe('RulesKeeper', () => {
       [2, allow('two.test')],
     ]);
     expect(keeper.inForce?.rules.rules[0]?.condition).toContain('two.test');
+  });
+
+  it('says loudly, with each set, that it is in audit, and hands that on to every process', async () => {
+    using folder = new TempFolder();
+    folder.write('a.yaml', allow('one.test'));
+    const warned = (lines: readonly string[]) => lines.filter((line) => line.includes('"audit_mode"'));
+    const audit = keeperOf(folder, false, 'audit');
+    await audit.keeper.reload(true);
+    await audit.keeper.reload(true);
+    expect(warned(audit.lines)).toHaveLength(2);
+    expect(JSON.parse(warned(audit.lines)[0] ?? '')).toMatchObject({
+      level: 'warn',
+      enforcement: 'audit',
+      rules_in_audit: 1,
+    });
+    expect(audit.given.map(({ enforcement }) => enforcement)).toEqual(['audit', 'audit']);
+    const enforce = keeperOf(folder);
+    await enforce.keeper.reload(true);
+    expect(warned(enforce.lines)).toEqual([]);
   });
 
   it('keeps the old set when the new one is bad, gives it to nobody, and remembers why', async () => {
