@@ -51,10 +51,9 @@ export class ConnectionDecider {
    * waits for the request; where the connection would not be decrypted, it blocks.
    */
   #decide(facts: ConnectFacts, seen: Seen): HelloDecision {
-    const rules = this.#show(facts, seen);
-    const walk = new Walk();
+    const rules = this.#show(facts, seen).filter((rule) => servesPort(rule, facts.port));
+    const walk = new Walk(rules, seen);
     for (const rule of rules) {
-      if (!servesPort(rule, facts.port)) continue;
       if (rule.allow === undefined) {
         const outcome = evaluate(rule.read, this.#frame);
         if (outcome === false) continue;
@@ -63,19 +62,19 @@ export class ConnectionDecider {
         const outcome = evaluate(rule.read, this.#late);
         if (!mayMatch(outcome)) continue;
         if (outcome === undefined && rule.usesHello && seen.tls === undefined) walk.hanging ??= rule;
-        return this.#allow(this.#intercept(rule, rules, facts.port), walk, rules, seen);
+        return this.#allow(this.#intercept(rule, rules), walk);
       } else {
         const outcome = outcomeOf(rule, this.#frame);
         if (outcome === UNINSPECTABLE && walk.block(rule, outcome, false)) return walk.blocked;
         if (!mayMatch(outcome) && outcome !== UNINSPECTABLE) continue;
         if (outcome === undefined) walk.hanging ??= rule;
-        return this.#tunnel(rule.allow, outcome === undefined, walk, rules, seen);
+        return this.#tunnel(rule.allow, outcome === undefined, walk);
       }
     }
     const closing = this.#closing;
     if (closing === undefined) return DEFAULT_BLOCK;
-    if (closing.grant.mode === 'intercept') return this.#allow(closing, walk, rules, seen);
-    return this.#tunnel(closing, false, walk, rules, seen);
+    if (closing.grant.mode !== 'intercept' && walk.waiting !== undefined) return walk.waiting;
+    return this.#allow(closing, walk);
   }
 
   #show(facts: ConnectFacts, { tls, certificate }: Seen): readonly Rule[] {
@@ -91,24 +90,32 @@ export class ConnectionDecider {
   }
 
   /** What waits for a request that nobody will see is decided here. */
-  #tunnel(allow: Allow, mayNot: boolean, walk: Walk, rules: readonly Rule[], seen: Seen): HelloDecision {
+  #tunnel(allow: Allow, mayNot: boolean, walk: Walk): HelloDecision {
     if (walk.waiting !== undefined && !mayNot) return walk.waiting;
     walk.wouldBlock ??= walk.waitingInAudit;
-    return this.#allow(allow, walk, rules, seen);
+    return this.#allow(allow, walk);
   }
 
-  #allow(allow: Allow, walk: Walk, rules: readonly Rule[], { tls, certificate }: Seen): HelloDecision {
+  #allow(allow: Allow, walk: Walk): HelloDecision {
     const { hanging } = walk;
+    const { tls, certificate } = walk.seen;
     const verdict = withWouldBlock(allow, walk.wouldBlock);
     if (hanging === undefined) return verdict;
-    if (tls === undefined) return provisional(verdict, rules);
+    const possible = this.#possible(walk.rules);
+    if (tls === undefined) return provisional(verdict, possible);
     // With the certificate seen, or known to stay unseen, nothing is left to hang on.
     if (certificate !== undefined) return hanging.blockOnError;
     const { tls13 = 'probe' } = hanging.tls ?? {};
     return {
       ...{ action: 'need_certificate', ruleId: hanging.view.id, grant: allow.grant, tls13 },
-      trustSets: trustSetsOf(rules),
+      trustSets: trustSetsOf(possible),
     };
+  }
+
+  /** Allow rules that may yet match; some of them may stand behind one that decides. */
+  #possible(rules: readonly Rule[]): readonly Rule[] {
+    const frameOf = (rule: Rule) => (rule.view.mode === 'intercept' ? this.#late : this.#frame);
+    return rules.filter((rule) => rule.allow !== undefined && mayMatch(outcomeOf(rule, frameOf(rule))));
   }
 
   /** need_certificate is an answer to a ClientHello alone. */
@@ -117,11 +124,11 @@ export class ConnectionDecider {
   }
 
   /** One connection serves all requests inside, so it is granted what any rule that may yet allow one grants. */
-  #intercept(first: Rule, rules: readonly Rule[], port: number): Allow {
+  #intercept(first: Rule, rules: readonly Rule[]): Allow {
     const own = first.allow as Allow;
     const grants: Grant[] = [own.grant];
     for (const rule of rules) {
-      if (rule === first || !servesPort(rule, port) || rule.tls !== undefined) continue;
+      if (rule === first || rule.tls !== undefined) continue;
       const outcome = evaluate(rule.read, this.#late);
       if (rule.allow === undefined) {
         if ((outcome === true || outcome instanceof CelError) && !rule.audits) break;
@@ -136,6 +143,9 @@ export class ConnectionDecider {
 
 /** What the rules so far have left for the one that allows. */
 class Walk {
+  /** All that serve the port. */
+  readonly rules: readonly Rule[];
+  readonly seen: Seen;
   /** A block that is enforced, and is the answer. */
   blocked: Block = DEFAULT_BLOCK;
   /** The first block that is not enforced. */
@@ -145,6 +155,11 @@ class Walk {
   waitingInAudit: Block | undefined;
   /** The first rule that hangs on what has not been seen yet. */
   hanging: Rule | undefined;
+
+  constructor(rules: readonly Rule[], seen: Seen) {
+    this.rules = rules;
+    this.seen = seen;
+  }
 
   /** A block rule that is not false; true where the walk is over. */
   block(rule: Rule, outcome: Exclude<Outcome, false>, waits: boolean): boolean {

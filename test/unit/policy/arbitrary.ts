@@ -107,14 +107,40 @@ const body = fc.oneof(
   ),
 );
 
+/** Atoms about the ClientHello. */
+const ofHello = fc.constantFrom(
+  'tls.version == "1.3"',
+  '"h2" in tls.alpn',
+  'tls.alpn.all(p, p != "h2")',
+  'tls.alpn == ["h2", "http/1.1"]',
+);
+
+/** Atoms about the certificate. */
+const ofCertificate = fc.constantFrom(
+  'tls.cert.issuer_cn == "CA"',
+  'tls.cert.subject_cn.endsWith(".com")',
+  '"a.com" in tls.cert.san',
+  'tls.cert.san[0] == "a.com"',
+  'tls.cert.not_after > "2027"',
+);
+
 export interface ConditionShape {
   readonly withBody?: boolean;
   readonly earlyOnly?: boolean;
+  /** Names of TLS: none, those of the ClientHello, those of the certificate too. */
+  readonly tls?: 'none' | 'hello' | 'all';
 }
 
 /** Well-typed conditions of bounded depth. */
-export function conditions({ withBody = true, earlyOnly = false }: ConditionShape = {}): fc.Arbitrary<string> {
-  const atoms = earlyOnly ? early : withBody ? fc.oneof(early, late, body) : fc.oneof(early, late);
+export function conditions(shape: ConditionShape = {}): fc.Arbitrary<string> {
+  const { withBody = true, earlyOnly = false, tls = 'none' } = shape;
+  const atoms = fc.oneof(
+    early,
+    ...(earlyOnly ? [] : [late]),
+    ...(earlyOnly || !withBody ? [] : [body]),
+    ...(tls === 'none' ? [] : [ofHello]),
+    ...(tls === 'all' ? [ofCertificate] : []),
+  );
   return fc
     .letrec<{ node: string }>((tie) => ({
       node: fc.oneof(

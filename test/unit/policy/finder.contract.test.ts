@@ -4,42 +4,16 @@
  */
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import type { RequestFacts } from '../../../src/domain/facts.ts';
-import { checkCondition } from '../../../src/policy/cel-check.ts';
-import { ENFORCED } from '../../../src/policy/closing.ts';
+import type { CertificateFacts, RequestFacts, TlsFacts } from '../../../src/domain/facts.ts';
+import { type Closing, ENFORCED } from '../../../src/policy/closing.ts';
 import { HostIndex, LinearScan, type RuleFinder } from '../../../src/policy/host-index.ts';
 import type { Rule, RuleDraft } from '../../../src/policy/rule.ts';
 import { type RuleSet, ruleSet } from '../../../src/policy/rule-set.ts';
-import { conditions, hosts, requests } from './arbitrary.ts';
+import { hosts, requests } from './arbitrary.ts';
+import { anyDrafts, certificates, draft, hellos, inAudit } from './arbitrary-rules.ts';
 import { connect, request } from './kit.ts';
 
 const RUNS = 500;
-
-function draft(
-  id: string,
-  condition: string,
-  action: 'allow' | 'block',
-  mode: 'proxy' | 'intercept',
-  matchBody: boolean,
-): RuleDraft {
-  const checked = checkCondition(condition);
-  if (!checked.ok) throw new Error(`${condition}: ${checked.faults[0]?.message}`);
-  return {
-    view: {
-      id,
-      file: 'r.yaml',
-      line: 1,
-      priority: 100,
-      description: '',
-      condition,
-      action,
-      mode: action === 'block' ? null : mode,
-      enforcement: 'enforce',
-    },
-    ...{ condition: checked.value, log: true, ports: undefined, matchBody, allowPrivateIps: false, trustAnchors: [] },
-    ...{ tls: undefined, tlsGrant: undefined, response: undefined },
-  };
-}
 
 const FINDERS: readonly (readonly [string, (rules: readonly Rule[]) => RuleFinder])[] = [
   ['the index', (rules) => new HostIndex(rules)],
@@ -48,7 +22,7 @@ const FINDERS: readonly (readonly [string, (rules: readonly Rule[]) => RuleFinde
 
 describe.each(FINDERS)('%s', (_, finderOf) => {
   const decides = (host: string, ...conditionsOf: readonly string[]) => {
-    const drafts = conditionsOf.map((condition, i) => draft(`${i}`, condition, 'allow', 'proxy', false));
+    const drafts = conditionsOf.map((condition, i) => draft(`${i}`, { condition }));
     return ruleSet(drafts, 1, ENFORCED, finderOf).decideConnect(connect(host)).ruleId;
   };
 
@@ -100,7 +74,7 @@ describe.each(FINDERS)('%s', (_, finderOf) => {
   });
 
   it('answers the same for a host however often it is asked, and with other hosts in between', () => {
-    const drafts = [draft('0', 'domain(http.host, "a.com")', 'allow', 'proxy', false)];
+    const drafts = [draft('0', { condition: 'domain(http.host, "a.com")' })];
     const rules = ruleSet(drafts, 1, ENFORCED, finderOf);
     const answers = Array.from(
       { length: 10_000 },
@@ -110,35 +84,19 @@ describe.each(FINDERS)('%s', (_, finderOf) => {
   });
 });
 
-const drafts = fc
-  .array(
-    fc.record({
-      condition: conditions(),
-      action: fc.constantFrom('allow', 'block'),
-      mode: fc.constantFrom('proxy', 'intercept'),
-      matchBody: fc.boolean(),
-    }),
-    { minLength: 1, maxLength: 6 },
-  )
-  .map((rules) =>
-    rules.map(({ condition, action, mode, matchBody }, i) =>
-      draft(
-        `${i}`,
-        condition,
-        action as 'allow' | 'block',
-        mode as 'proxy' | 'intercept',
-        matchBody && action === 'allow' && mode === 'intercept',
-      ),
-    ),
-  );
-
 describe('the index and the linear scan', () => {
-  it('never differ on a connection, a request or a leaf', () => {
+  const handshakes = fc.record({ tls: hellos, certificate: certificates });
+
+  it.each<readonly [string, (rules: readonly RuleDraft[]) => readonly RuleDraft[], Closing]>([
+    ['enforced', (rules) => rules, ENFORCED],
+    ['in audit', inAudit, { enforcement: 'audit', unmatched: 'tunnel' }],
+    ['partly in audit', (rules) => [...inAudit(rules.slice(0, 2)), ...rules.slice(2)], ENFORCED],
+  ])('never differ on any question, %s', (_, change, closing) => {
     fc.assert(
-      fc.property(drafts, fc.array(requests, { minLength: 1, maxLength: 4 }), hosts, (rules, facts, host) => {
-        const index = ruleSet(rules, 1, ENFORCED, (all) => new HostIndex(all));
-        const linear = ruleSet(rules, 1, ENFORCED, (all) => new LinearScan(all));
-        for (const one of facts) expect(answers(index, one)).toEqual(answers(linear, one));
+      fc.property(anyDrafts, requests, handshakes, hosts, (rules, facts, seen, host) => {
+        const index = ruleSet(change(rules), 1, closing, (all) => new HostIndex(all));
+        const linear = ruleSet(change(rules), 1, closing, (all) => new LinearScan(all));
+        expect(answers(index, facts, seen)).toEqual(answers(linear, facts, seen));
         expect(index.couldIntercept(connect(host).host)).toBe(linear.couldIntercept(connect(host).host));
       }),
       { numRuns: RUNS },
@@ -146,9 +104,7 @@ describe('the index and the linear scan', () => {
   });
 
   it('differ in what they look at: the index does not grow with rules for other hosts', () => {
-    const many = Array.from({ length: 3_000 }, (_, i) =>
-      draft(`${i}`, `http.host == "h${i}.com"`, 'allow', 'proxy', false),
-    );
+    const many = Array.from({ length: 3_000 }, (_, i) => draft(`${i}`, { condition: `http.host == "h${i}.com"` }));
     let looked: readonly Rule[] = [];
     ruleSet(many, 1, ENFORCED, (rules) => {
       const index = new HostIndex(rules);
@@ -158,6 +114,24 @@ describe('the index and the linear scan', () => {
   });
 });
 
-function answers(rules: RuleSet, facts: RequestFacts): readonly unknown[] {
-  return [rules.decideConnect(facts), rules.decideRequest(facts), rules.decideRequest({ ...facts, body: undefined })];
+interface Handshake {
+  readonly tls: TlsFacts;
+  readonly certificate: CertificateFacts | undefined;
+}
+
+/** What the set says to every question that there is. */
+function answers(rules: RuleSet, facts: RequestFacts, { tls, certificate }: Handshake): readonly unknown[] {
+  const request = rules.decideRequest({ ...facts, tls });
+  const name = { agent: facts.agent, host: facts.host, recordType: 'A' };
+  return [
+    rules.decideConnect(facts),
+    rules.decideHello({ ...facts, tls }),
+    rules.decideCertificate({ ...facts, tls }, certificate),
+    request,
+    rules.decideRequest({ ...facts, body: undefined }),
+    request.action === 'allow' && rules.decideResponse(request, { ...facts, tls }, { status: 200, headers: [] }),
+    rules.decideName(name),
+    rules.decideName({ ...name, recordType: 'TXT' }),
+    [...rules.namedPorts(name)].sort(),
+  ];
 }
