@@ -132,6 +132,6 @@ function answers(rules: RuleSet, facts: RequestFacts, { tls, certificate }: Hand
     request.action === 'allow' && rules.decideResponse(request, { ...facts, tls }, { status: 200, headers: [] }),
     rules.decideName(name),
     rules.decideName({ ...name, recordType: 'TXT' }),
-    [...rules.namedPorts(name)].sort(),
+    [...rules.namedPorts(name)].sort((a, b) => a - b),
   ];
 }
