@@ -5,6 +5,7 @@
 import type { Socket } from 'node:net';
 import { resetConnection } from '../upstream/reset.ts';
 import type { AbortReason, Flow } from './flow.ts';
+import type { WideReader } from './wide-reader.ts';
 
 export interface RelayEnd {
   /** What is read and written: the TCP socket, or TLS over it. */
@@ -12,6 +13,8 @@ export interface RelayEnd {
   readonly raw: Socket;
   /** Bytes that were read from this side before the relay began. */
   readonly first: Buffer | undefined;
+  /** What reads this side; undefined where the stream does. */
+  readonly reader?: WideReader | undefined;
 }
 
 export interface RelayResult {
@@ -82,8 +85,14 @@ class Direction {
   start(): void {
     const source = this.#from.stream;
     const sink = this.#to.stream;
-    source.on('data', (chunk: Buffer) => this.#pass(chunk));
+    const { reader } = this.#from;
     if (!source.readableEnded) source.once('end', () => sink.end());
+    if (reader !== undefined) {
+      reader.start(source, sink, (bytes) => this.#count(bytes));
+      source.resume();
+      return;
+    }
+    source.on('data', (chunk: Buffer) => this.#pass(chunk));
     sink.on('drain', () => source.resume());
     if (this.#from.first !== undefined) this.#pass(this.#from.first);
     // A FIN that came before the relay has had its 'end' already.
@@ -91,9 +100,13 @@ class Direction {
     else if (!sink.writableNeedDrain) source.resume();
   }
 
-  #pass(chunk: Buffer): void {
-    this.bytes += chunk.length;
+  #count(bytes: number): void {
+    this.bytes += bytes;
     this.#flow.touch();
+  }
+
+  #pass(chunk: Buffer): void {
+    this.#count(chunk.length);
     if (!this.#to.stream.write(chunk)) this.#from.stream.pause();
   }
 }

@@ -10,6 +10,7 @@ import { type Known, stillAllowed } from './known.ts';
 import { failedFlow } from './outcome.ts';
 import { closeWithAlert } from './refuse.ts';
 import { type RelayResult, relay } from './relay.ts';
+import { WideReader } from './wide-reader.ts';
 
 export interface TunnelRequest {
   readonly origin: OriginRequest;
@@ -61,7 +62,9 @@ async function dialAndRelay(flow: Flow, request: TunnelRequest): Promise<void> {
   };
   try {
     const { opened } = request;
-    const socket = opened?.socket ?? (await upstream.dial(origin, request.addresses, { allowHalfOpen: true }));
+    const reader = opened === undefined ? new WideReader() : undefined;
+    const dialling = { allowHalfOpen: true, onread: reader?.onread };
+    const socket = opened?.socket ?? (await upstream.dial(origin, request.addresses, dialling));
     const address = socket.remoteAddress ?? null;
     if (flow.raw.destroyed) {
       socket.destroy();
@@ -71,7 +74,7 @@ async function dialAndRelay(flow: Flow, request: TunnelRequest): Promise<void> {
     relay(
       flow,
       { stream: flow.raw, raw: flow.raw, first: first.length > 0 ? first : undefined },
-      { stream: socket, raw: socket, first: opened?.flight },
+      { stream: socket, raw: socket, first: opened?.flight, reader },
       permittedBy,
       (result) => recordTunnel(flow, request, address, result),
     );

@@ -20,6 +20,10 @@ const LARGE_BYTES = 32 * MIB;
  */
 const IN_FLIGHT_BYTES_MAX = 14 * MIB;
 const PIECE_BYTES = 64 * 1024;
+/** Well below what is read at once. */
+const SMALL_BYTES = 20 * 1024;
+/** Several rounds of sizes from one byte to megabytes. */
+const MIXED_BYTES = 16 * MIB;
 /** Far beyond what a test takes in real time, on which the test clock runs as well. */
 const IDLE_MS = 1_000_000;
 const STEP_MS = 100_000;
@@ -89,6 +93,45 @@ describe.each(WITH_AND_WITHOUT_CA)('bytes in a tunnel, $title', ({ ca }) => {
     expect(request.incoming.socket.bytesWritten).toBeLessThan(IN_FLIGHT_BYTES_MAX);
     slow.socket.resume();
     expect((await slow.readReply()).body.length).toBe(LARGE_BYTES);
+  });
+
+  it('are those of their own tunnel, in order, whatever else goes on and however slowly they are read', async () => {
+    await using scene = await startRawScene({ ca });
+    const tunnels = await Promise.all([scene.open(), scene.open('127.0.0.2'), scene.open('127.0.0.3')]);
+    await Promise.all(
+      tunnels.map(async ({ agent, peer }, number) => {
+        const body = patterned(MIXED_BYTES).subarray(number);
+        // Now a few bytes, now more than one read takes.
+        const sent = (async () => {
+          for (let at = 0, size = 1; at < body.length; at += size, size = size > 2 * MIB ? 1 : 3 * size) {
+            await peer.send(body.subarray(at, at + size));
+          }
+        })();
+        for (let at = 0; at < body.length; at += PIECE_BYTES) {
+          const wanted = body.subarray(at, at + PIECE_BYTES);
+          agent.socket.resume();
+          const got = await agent.readExactly(wanted.length);
+          agent.socket.pause();
+          if (!got.equals(wanted)) throw new Error(`other bytes within ${PIECE_BYTES} of ${at}`);
+        }
+        await sent;
+      }),
+    );
+  });
+
+  it('that wait for a slow agent are not overwritten by what another tunnel carries', async () => {
+    await using scene = await startRawScene({ ca });
+    const [slow, other] = await Promise.all([scene.open(), scene.open('127.0.0.2')]);
+    slow.agent.socket.pause();
+    const body = patterned(IN_FLIGHT_BYTES_MAX);
+    // Each piece has been read before the next one comes, so that none of them is large.
+    for (const piece of pieces(body, SMALL_BYTES)) {
+      slow.peer.socket.write(piece);
+      await other.peer.send(Buffer.alloc(SMALL_BYTES, 0xff));
+      await other.agent.readExactly(SMALL_BYTES);
+    }
+    slow.agent.socket.resume();
+    expect((await slow.agent.readExactly(body.length)).equals(body)).toBe(true);
   });
 
   it('wait at the agent while the origin does not read, and all arrive once it does', async () => {
