@@ -104,7 +104,7 @@ export const MUTATIONS: readonly Mutation[] = [
     file: 'src/proxy/metadata.ts',
     find: 'const hello = bytes.subarray(0, request.hello.bytes);',
     replace: 'const hello = bytes.subarray(0);',
-    test: 'test/flow/metadata-certificates.test.ts',
+    test: 'test/flow/metadata-held.test.ts',
   },
   {
     guard: 'the certificate that TLS 1.2 shows is the one that was verified',

@@ -36,6 +36,8 @@ export interface MetadataScene extends AsyncDisposable {
    * to get out would: what refuses is the proxy. Rejects with the handshake's error.
    */
   get(options?: ClientOptions): Promise<number>;
+  /** The session of such a client, kept open. */
+  hold(options?: ClientOptions): Promise<AgentSocket>;
 }
 
 export interface ClientOptions {
@@ -43,6 +45,8 @@ export interface ClientOptions {
   readonly maxVersion?: SecureVersion;
   readonly servername?: string;
   readonly ciphers?: string;
+  readonly ecdhCurve?: string;
+  readonly ALPNProtocols?: string[];
   readonly host?: string;
   readonly client?: KeyPair;
   readonly session?: Buffer;
@@ -85,22 +89,21 @@ export async function startMetadataScene(
     ca,
     open,
     get: (client) => get(open, client),
+    hold: (client) => hold(open, client),
     [Symbol.asyncDispose]: () => stack.disposeAsync(),
   };
 }
 
-async function get(open: MetadataScene['open'], options: ClientOptions = {}): Promise<number> {
-  const { way, host = 'api.test', servername = host, maxVersion, ciphers, client: own, session, onSession } = options;
+async function hold(open: MetadataScene['open'], options: ClientOptions = {}): Promise<AgentSocket> {
+  const { way, host = 'api.test', servername = host, client: own, onSession, ...rest } = options;
   const under = await open(way, host);
   const socket = tls.connect({
+    ...rest,
     socket: under.release(),
     servername,
     // Whoever wants out does not look.
     rejectUnauthorized: false,
-    ...(maxVersion === undefined ? {} : { maxVersion }),
-    ...(ciphers === undefined ? {} : { ciphers }),
     ...(own === undefined ? {} : { cert: own.certPem, key: own.keyPem }),
-    ...(session === undefined ? {} : { session }),
   });
   if (onSession !== undefined) socket.on('session', onSession);
   const failed = new Promise<never>((_, reject) => {
@@ -110,9 +113,14 @@ async function get(open: MetadataScene['open'], options: ClientOptions = {}): Pr
   failed.catch(() => undefined);
   try {
     await within(Promise.race([once(socket, 'secureConnect'), failed]), KIT_DEADLINE_MS, 'a TLS handshake');
-    await using agent = new AgentSocket(socket, under.socket);
-    return (await agent.request({ target: '/echo', headers: [`Host: ${host}`] })).status;
-  } finally {
+    return new AgentSocket(socket, under.socket);
+  } catch (error) {
     await under[Symbol.asyncDispose]();
+    throw error;
   }
+}
+
+async function get(open: MetadataScene['open'], options: ClientOptions = {}): Promise<number> {
+  await using agent = await hold(open, options);
+  return (await agent.request({ target: '/echo', headers: [`Host: ${options.host ?? 'api.test'}`] })).status;
 }

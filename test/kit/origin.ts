@@ -33,6 +33,8 @@ export interface OriginTls {
   readonly maxVersion?: SecureVersion;
   /** Used as it is, in the place of one issued for `names`. */
   readonly certificate?: KeyPair;
+  /** Of key exchange, as `X25519:P-384`. */
+  readonly groups?: string;
   /** OCSP response (DER) for clients that ask for one. */
   readonly staple?: Buffer;
 }
@@ -278,6 +280,7 @@ function tlsOptions(tls: OriginTls): https.ServerOptions {
   return {
     cert: pair.certPem,
     key: pair.keyPem,
+    ...(tls.groups === undefined ? {} : { ecdhCurve: tls.groups }),
     ...(tls.minVersion === undefined ? {} : { minVersion: tls.minVersion }),
     ...(tls.maxVersion === undefined ? {} : { maxVersion: tls.maxVersion }),
     ...(tls.requireClientCert === undefined
