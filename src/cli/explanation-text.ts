@@ -11,9 +11,10 @@ export function explanationText(asked: Asked, { phases }: Pick<Explanation, 'pha
 }
 
 /** `allow by messages-only (intercept)`, `block by default: no rule allows this request`. */
-export function verdictText({ verdict, rule, mode, reason }: PhaseTrace): string {
+export function verdictText({ verdict, rule, mode, reason, wouldBlock }: PhaseTrace): string {
   if (verdict === 'unknown') return `cannot be told from this: ${reason} (rule ${rule})`;
-  return `${verdict} by ${rule}${mode === null ? '' : ` (${mode})`}${reason === null ? '' : `: ${reason}`}`;
+  const audit = wouldBlock === null ? '' : `; in audit, would be blocked by ${wouldBlock}`;
+  return `${verdict} by ${rule}${mode === null ? '' : ` (${mode})`}${reason === null ? '' : `: ${reason}`}${audit}`;
 }
 
 function phaseText(asked: Asked, phase: PhaseTrace): string {
@@ -22,13 +23,19 @@ function phaseText(asked: Asked, phase: PhaseTrace): string {
   return `${questionText(asked, phase.phase)}\n${rules}${others}  => ${verdictText(phase)}\n`;
 }
 
-function questionText({ host, port, recordType, request }: Asked, phase: PhaseTrace['phase']): string {
+function questionText({ host, port, recordType, request, response }: Asked, phase: PhaseTrace['phase']): string {
   const authority = `${hostInUrl(host)}${port === undefined ? '' : `:${port}`}`;
   switch (phase) {
     case 'dns':
       return `DNS ${recordType} ${host}`;
     case 'connect':
       return `CONNECT ${authority}`;
+    case 'hello':
+      return `TLS ClientHello for ${authority}`;
+    case 'certificate':
+      return `TLS certificate of ${authority}`;
+    case 'response':
+      return `${response?.status} from ${authority}`;
     case 'request': {
       const usual = port === (request?.scheme === 'http' ? 80 : 443);
       return `${request?.method} ${request?.scheme}://${usual ? hostInUrl(host) : authority}${request?.target}`;
@@ -51,7 +58,7 @@ const OUTCOMES = {
   true: 'matches',
   false: 'does not match',
   unknown: 'may match',
-  skipped: 'is for other ports',
+  skipped: 'is for other ports, or not for this phase',
 } as const;
 
 function partText({ source, value, depth, operands }: PartTrace, width: number): string {

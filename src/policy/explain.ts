@@ -3,9 +3,19 @@
  * conditions came to, and which decided. The answers are the decider's own; only the parts are evaluated again here.
  * Facts may be left out: what hangs on one is "unknown", never guessed. Plain data in and out. Decides nothing.
  */
-import type { AgentFacts, HeaderList, RequestFacts, Scheme } from '../domain/facts.ts';
+import type {
+  AgentFacts,
+  CertificateFacts,
+  ConnectFacts,
+  HeaderList,
+  RequestFacts,
+  ResponseFacts,
+  Scheme,
+  TlsFacts,
+} from '../domain/facts.ts';
 import { type Host, isAddress } from '../domain/hostname.ts';
-import type { Decision, Mode } from '../domain/verdict.ts';
+import type { Decision, HelloDecision, Mode } from '../domain/verdict.ts';
+import type { Condition } from './cel-check.ts';
 import { CelError } from './cel-value.ts';
 import type { ConnectionDecider } from './connection.ts';
 import type { Decider } from './decide.ts';
@@ -13,7 +23,7 @@ import { type PartTrace, partsOf } from './explain-parts.ts';
 import { queryReadings } from './explain-query.ts';
 import { Frame } from './frame.ts';
 import type { RuleFinder } from './host-index.ts';
-import { type Outcome, outcomeOf, servesPort } from './outcome.ts';
+import { evaluate, type Outcome, outcomeOf, servesPort } from './outcome.ts';
 import type { Rule } from './rule.ts';
 
 /** What to explain. undefined in a field: not known. */
@@ -24,7 +34,12 @@ export interface Asked {
   readonly recordType?: string;
   /** Without it, only the DNS filter is asked. */
   readonly port?: number;
+  /** What the ClientHello says, where a decision hangs on it. */
+  readonly tls?: TlsFacts;
+  /** null: it cannot be seen. */
+  readonly certificate?: CertificateFacts | null;
   readonly request?: AskedRequest;
+  readonly response?: ResponseFacts;
 }
 
 export interface AskedRequest {
@@ -38,7 +53,7 @@ export interface AskedRequest {
   readonly body?: string | null;
 }
 
-export type Phase = 'dns' | 'connect' | 'request';
+export type Phase = 'dns' | 'connect' | 'hello' | 'certificate' | 'request' | 'response';
 
 export interface Explanation {
   /** In their order; the last is the one that settles it. */
@@ -56,6 +71,8 @@ export interface PhaseTrace {
   readonly mode: Mode | null;
   /** One line; null where it is allowed. */
   readonly reason: string | null;
+  /** In audit: the rule, or `default`, that would have blocked it; null where none would. */
+  readonly wouldBlock: string | null;
   /** Up to the decider. */
   readonly rules: readonly RuleTrace[];
   /** How many rules are about other hosts. */
@@ -68,7 +85,7 @@ export interface RuleTrace {
   readonly line: number;
   readonly action: 'allow' | 'block';
   readonly mode: Mode | null;
-  /** skipped: it is for other ports. */
+  /** skipped: it is for other ports, or has no say in this phase. */
   readonly outcome: 'true' | 'false' | 'unknown' | 'error' | 'skipped';
   /** null unless the outcome is error. */
   readonly error: string | null;
@@ -99,14 +116,16 @@ export class Explainer {
     if (asked.port === undefined) return { phases, targets: [] };
     const { request } = asked;
     if (request?.scheme !== 'http') {
-      const connect = this.#connect(asked, asked.port);
-      phases.push(connect);
-      if (connect.verdict !== 'allow' || connect.mode !== 'intercept') return { phases, targets: [] };
+      phases.push(...this.#connection(asked, asked.port));
+      const last = phases.at(-1);
+      if (last?.verdict !== 'allow' || last.mode !== 'intercept') return { phases, targets: [] };
     }
     if (request === undefined) return { phases, targets: [] };
     const conditions = this.#finder.candidates(asked.host).map((rule) => rule.ast.input);
     const targets = queryReadings(request.target, conditions);
-    return { phases: [...phases, this.#request(asked, asked.port, request, targets)], targets };
+    phases.push(this.#request(asked, asked.port, request, targets));
+    const response = this.#response(asked, asked.port, { ...request, target: targets[0] ?? request.target });
+    return { phases: response === undefined ? phases : [...phases, response], targets };
   }
 
   #name(asked: Asked, recordType: string): PhaseTrace {
@@ -116,20 +135,53 @@ export class Explainer {
     return this.#phase('dns', verdict, asked.host, (rule) => this.#trace(rule));
   }
 
-  #connect(asked: Asked, port: number): PhaseTrace {
+  /** As many steps as it takes and as there are facts for. */
+  #connection(asked: Asked, port: number): readonly PhaseTrace[] {
     const facts = { agent: agentOf(asked), host: asked.host, port };
-    const verdict = this.#connections.connect(facts);
-    const traced = this.#phase('connect', verdict, asked.host, (rule) => {
-      if (!servesPort(rule, port)) return skipped(rule);
-      if (rule.view.mode === 'intercept') this.#frame.setLate(asked.host, facts);
+    const { tls, certificate } = asked;
+    const first = this.#connections.connect(facts);
+    const connect = this.#connect('connect', first, facts, undefined, undefined);
+    if (first.action === 'block' || !first.provisional || tls === undefined) return [connect];
+    const second = this.#connections.hello({ ...facts, tls });
+    const hello = this.#connect('hello', second, facts, tls, undefined);
+    if (second.action !== 'need_certificate' || certificate === undefined) return [connect, hello];
+    const third = this.#connections.certificate({ ...facts, tls }, certificate ?? undefined);
+    return [connect, hello, this.#connect('certificate', third, facts, tls, certificate)];
+  }
+
+  #connect(
+    phase: Phase,
+    decision: HelloDecision,
+    facts: ConnectFacts,
+    tls: TlsFacts | undefined,
+    certificate: CertificateFacts | null | undefined,
+  ): PhaseTrace {
+    const traced = this.#phase(phase, decision, facts.host, (rule) => {
+      if (!servesPort(rule, facts.port)) return skipped(rule);
+      if (rule.view.mode === 'intercept') this.#frame.setLate(facts.host, facts);
       else this.#frame.setConnect(facts);
+      this.#frame.setTls(tls, certificate);
       return this.#trace(rule);
     });
-    // All of a CONNECT is known but, here, the agent: the decider passes over an unknown that it never meets.
+    // What is not known of the agent, or not seen yet, may settle it otherwise.
     const hanging = traced.rules.find(({ mode, outcome }) => mode !== 'intercept' && outcome === 'unknown');
     return hanging === undefined
       ? traced
       : { ...traced, verdict: 'unknown', rule: hanging.id, mode: null, reason: HANGS };
+  }
+
+  /** Of the rule that allowed the request, where it has a say. */
+  #response(asked: Asked, port: number, request: AskedRequest): PhaseTrace | undefined {
+    const { response } = asked;
+    const facts = requestFacts(asked, port, request);
+    const allow = this.#decider.request(facts);
+    if (response === undefined || allow.action !== 'allow' || !allow.checksResponse) return undefined;
+    const rule = this.#finder.candidates(asked.host).find(({ view }) => view.id === allow.ruleId) as Rule;
+    const traced = this.#phase('response', this.#decider.response(rule, allow, facts, response), asked.host, skipped);
+    this.#frame.setRequest(facts);
+    this.#frame.showBody({ ...facts, body: facts.body ?? null }, rule.readsBody);
+    this.#frame.setResponse(response);
+    return { ...traced, rules: [{ ...this.#traceOf(rule, rule.response as Condition), decides: true }] };
   }
 
   /** Every reading is decided; of those that are decided alike, two are looked at, since they show what differs. */
@@ -145,42 +197,55 @@ export class Explainer {
 
   #oneRequest(facts: RequestFacts, decision: Decision): PhaseTrace {
     return this.#phase('request', decision, facts.host, (rule) => {
-      if (!servesPort(rule, facts.port)) return skipped(rule);
+      if (!servesPort(rule, facts.port) || rule.tls !== undefined) return skipped(rule);
       this.#frame.setRequest(facts);
       this.#frame.showBody(facts, rule.readsBody);
       return this.#trace(rule);
     });
   }
 
-  #phase(phase: Phase, decision: Decision, host: Host, trace: (rule: Rule) => RuleTrace): PhaseTrace {
+  #phase(phase: Phase, decision: Decision | HelloDecision, host: Host, trace: (rule: Rule) => RuleTrace): PhaseTrace {
     const candidates = this.#finder.candidates(host);
     const decider = candidates.findIndex((rule) => rule.view.id === decision.ruleId);
     const considered = decider === -1 ? candidates : candidates.slice(0, decider + 1);
     return {
       phase,
-      verdict: decision.action === 'need_body' ? 'unknown' : decision.action,
+      verdict: decision.action === 'allow' || decision.action === 'block' ? decision.action : 'unknown',
       rule: decision.ruleId,
       mode: decision.action === 'allow' ? decision.grant.mode : null,
-      reason: decision.action === 'need_body' ? HANGS : decision.action === 'block' ? decision.reason : null,
+      reason: decision.action === 'allow' ? null : decision.action === 'block' ? decision.reason : HANGS,
+      wouldBlock: decision.action === 'allow' ? (decision.wouldBlock?.ruleId ?? null) : null,
       rules: considered.map((rule, i) => ({ ...trace(rule), decides: i === decider })),
       elsewhere: this.#count - candidates.length,
     };
   }
 
   #trace(rule: Rule): RuleTrace {
+    const traced = this.#traceOf(rule, { ast: rule.ast, read: rule.read });
+    if (rule.tls === undefined) return traced;
     const outcome = outcomeOf(rule, this.#frame);
-    return {
-      ...skipped(rule),
-      outcome: outcomeName(outcome),
-      error: outcome instanceof CelError ? outcome.message : null,
-      parts: partsOf(rule.ast, this.#frame),
-    };
+    const matchers = rule.tls.outcomes(this.#frame).map(([source, value]) => matcherPart(source, value));
+    return { ...traced, ...told(outcome), parts: [...traced.parts, ...matchers] };
   }
+
+  #traceOf(rule: Rule, { ast, read }: Pick<Condition, 'ast' | 'read'>): RuleTrace {
+    return { ...skipped(rule), ...told(evaluate(read, this.#frame)), parts: partsOf(ast, this.#frame) };
+  }
+}
+
+function told(outcome: Outcome): Pick<RuleTrace, 'outcome' | 'error'> {
+  return { outcome: outcomeName(outcome), error: outcome instanceof CelError ? outcome.message : null };
+}
+
+function matcherPart(source: string, outcome: Outcome): PartTrace {
+  const value = outcome instanceof CelError ? `error: ${outcome.message}` : outcomeName(outcome);
+  return { source, value, depth: 0, operands: [] };
 }
 
 /** Fields that are undefined are unknown to the engine, as they are to us. */
 function requestFacts(asked: Asked, port: number, request: AskedRequest): RequestFacts {
-  return { ...request, agent: agentOf(asked), host: asked.host, port, body: request.body } as RequestFacts;
+  const { host, tls } = asked;
+  return { ...request, agent: agentOf(asked), host, port, body: request.body, ...(tls && { tls }) } as RequestFacts;
 }
 
 function agentOf({ agent }: Asked): AgentFacts {
@@ -206,6 +271,7 @@ function inCommon(a: PhaseTrace, b: PhaseTrace): PhaseTrace {
   const hanging = rules.find(({ outcome }) => outcome === 'unknown')?.id ?? a.rule;
   return {
     ...{ phase: a.phase, verdict: 'unknown', rule: hanging, mode: null, reason: HANGS, elsewhere: a.elsewhere },
+    wouldBlock: null,
     rules: rules.map((rule) => ({ ...rule, decides: false })),
   };
 }

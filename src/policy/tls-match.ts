@@ -57,6 +57,14 @@ export class TlsMatch {
     return certificate === true ? sni : certificate;
   }
 
+  /** Each part by itself, for explanations: its key in egress.tls, and what it comes to. */
+  outcomes(frame: Frame): readonly (readonly [string, boolean | undefined | CelError])[] {
+    return [
+      ...(this.#sni === undefined ? [] : [['egress.tls.sni', this.#sniOutcome(frame)] as const]),
+      ...(this.needsCertificate ? [['the certificate, by egress.tls', this.#certificateOutcome(frame)] as const] : []),
+    ];
+  }
+
   #sniOutcome(frame: Frame): boolean | undefined | CelError {
     if (this.#sni === undefined) return true;
     if (frame.tls === undefined) return undefined;

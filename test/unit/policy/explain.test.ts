@@ -3,6 +3,7 @@ import type { Host } from '../../../src/domain/hostname.ts';
 import type { Asked, AskedRequest, PhaseTrace } from '../../../src/policy/explain.ts';
 import type { RuleSet } from '../../../src/policy/rule-set.ts';
 import { AGENT, INTERCEPT, ruleSetOf } from './kit.ts';
+import { CERTIFICATE } from './tls-kit.ts';
 
 const NOT_KNOWN = { name: 'agent-1', ip: '10.203.0.7' };
 const API = 'http.host == "api.example.com"';
@@ -116,5 +117,63 @@ describe('an explanation from facts of which some are not known', () => {
     expect(ask('/search?q=[redacted]&x=[redacted]')).toMatchObject({ verdict: 'allow', rule: 'search' });
     expect(ask('/other?q=[redacted]')).toMatchObject({ verdict: 'block', rule: 'default' });
     expect(ask('/refs?service=git-upload-pack')).toMatchObject({ verdict: 'allow', rule: 'fetch' });
+  });
+});
+
+describe('an explanation of what TLS shows', () => {
+  const match = { sni: { exact: ['api.example.com'] }, server_cn: { exact: ['api.example.com'] } };
+  const rules = ruleSetOf(
+    { id: 'seen', condition: API, egress: { tls: match } },
+    {
+      id: 'rest',
+      condition: `${API} && http.method == "GET"`,
+      egress: { ...INTERCEPT, response: 'http.response.status == 200' },
+    },
+  );
+  const tls = { sni: 'api.example.com', version: '1.3', alpn: [] };
+  const certificate = { ...CERTIFICATE, subjectCn: 'api.example.com' };
+  const phases = (more: Partial<Asked>) =>
+    rules.explain(asked({}, more)).phases.map(({ phase, verdict, rule, mode }) => [phase, verdict, rule, mode]);
+
+  it('goes as far as there are facts, and says on which rule it hangs', () => {
+    const connect = ['connect', 'unknown', 'seen', null];
+    const hello = ['hello', 'unknown', 'seen', null];
+    expect(phases({})).toEqual([connect]);
+    expect(phases({ tls })).toEqual([connect, hello]);
+    expect(phases({ tls, certificate })).toEqual([connect, hello, ['certificate', 'allow', 'seen', 'proxy']]);
+    const request = ['request', 'allow', 'rest', 'intercept'];
+    const intercepted = [connect, hello, ['certificate', 'allow', 'rest', 'intercept'], request];
+    expect(phases({ tls, certificate: null })).toEqual(intercepted);
+    const response = { status: 500, headers: [] };
+    expect(phases({ tls, certificate: null, response })).toEqual([...intercepted, ['response', 'block', 'rest', null]]);
+    expect(phases({ tls: { ...tls, sni: '' } })).toEqual([connect, ['hello', 'allow', 'rest', 'intercept'], request]);
+  });
+
+  it('shows what each matcher comes to, and the parts of the response condition', () => {
+    const traces = rules.explain(asked({}, { tls, certificate: null, response: { status: 500, headers: [] } })).phases;
+    const parts = (phase: string) =>
+      traces.find((trace) => trace.phase === phase)?.rules[0]?.parts.map(({ source, value }) => [source, value]);
+    const condition = [API, 'true'];
+    expect(parts('hello')).toEqual([
+      condition,
+      ['egress.tls.sni', 'true'],
+      ['the certificate, by egress.tls', 'unknown'],
+    ]);
+    expect(parts('certificate')).toEqual([
+      condition,
+      ['egress.tls.sni', 'true'],
+      ['the certificate, by egress.tls', 'false'],
+    ]);
+    expect(parts('request')).toEqual([]);
+    expect(parts('response')).toEqual([['http.response.status == 200', 'false']]);
+  });
+
+  it('tells what would have been blocked, in audit', () => {
+    const audit = ruleSetOf(
+      { id: 'no', condition: API, action: 'block', enforcement: 'audit' },
+      { id: 'yes', condition: API },
+    );
+    expect(last(audit, asked(undefined))).toMatchObject({ verdict: 'allow', rule: 'yes', wouldBlock: 'no' });
+    expect(last(rules, asked(undefined, { tls: { ...tls, sni: '' } }))).toMatchObject({ wouldBlock: null });
   });
 });
