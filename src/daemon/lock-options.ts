@@ -96,7 +96,7 @@ function poolProblems({ agentsSubnet, pool, dnsListen, listen }: LockOptionValue
   return found;
 }
 
-function isolatedProblems({ isolated, agentsSubnet, listen, dnsListen }: LockOptionValues): readonly string[] {
+function isolatedProblems({ isolated, agentsSubnet, dnsListen }: LockOptionValues): readonly string[] {
   const range = rangeOf(isolated);
   if (range === undefined) return [];
   const subnet = rangeOf(agentsSubnet);
@@ -107,13 +107,9 @@ function isolatedProblems({ isolated, agentsSubnet, listen, dnsListen }: LockOpt
   if (isolatedNetwork(Ipv4Range.around(range.first, Math.max(range.prefix, SLICE_PREFIX))) === undefined) {
     found.push(`--isolated: ${range.cidr} is too narrow for a network; write ${ISOLATED}`);
   }
-  for (const [flag, address] of [
-    ['--listen', listen],
-    ['--dns-listen', dnsListen],
-  ] as const) {
-    if (address?.host !== ANY_ADDRESS) continue;
+  if (dnsListen?.host === ANY_ADDRESS) {
     found.push(
-      `${flag}: with --isolated each network has a listener of its own; write the address on the agents’ network`,
+      '--dns-listen: with --isolated each network is answered by itself; write our address on the agents’ network',
     );
   }
   return found;

@@ -13,6 +13,11 @@ export const APPLIANCE = '10.203.0.2';
 export const UPLINK = '198.51.100.2';
 export const AGENT = '10.203.0.11';
 export const MATE = '10.203.0.12';
+/** Where networks of one agent are, the one that can be plugged in here, our address on it and its agent's. */
+export const ISOLATED = '10.204.0.0/14';
+export const OWN_NETWORK = '10.204.0.0/22';
+export const APPLIANCE_THERE = '10.204.0.2';
+export const OWN = '10.204.0.3';
 /** The internet's side of the uplink, and its resolver. */
 export const INET = '198.51.100.1';
 export const RESOLVER = '198.51.100.53';
@@ -20,7 +25,7 @@ export const RESOLVER = '198.51.100.53';
 export const METADATA = '169.254.169.254';
 export const PRIVATE_HOST = '10.99.0.1';
 
-const NAMES = ['appliance', 'agent', 'mate', 'inet', 'lan'] as const;
+const NAMES = ['appliance', 'agent', 'mate', 'own', 'inet', 'lan'] as const;
 export type Place = (typeof NAMES)[number];
 /** Where what arrives is written down. */
 const WITNESSES = ['inet', 'mate'] as const;
@@ -108,6 +113,21 @@ export class JailNetwork implements Disposable {
     for (const place of WITNESSES) {
       for (const set of ['seen', 'others']) this.run(place, 'nft', 'flush', 'set', 'inet', 'witness', set);
     }
+  }
+
+  /** As an engine connects the appliance to a network of one agent while it runs; `address` with its prefix. */
+  plugOwn(address = `${APPLIANCE_THERE}/22`): void {
+    this.#cable('own', 'eth0', 'appliance', 'eth2');
+    this.#in('own', 'addr', 'add', `${OWN}/22`, 'dev', 'eth0');
+    this.#in('own', 'link', 'set', 'eth0', 'up');
+    this.#in('own', 'route', 'add', 'default', 'via', APPLIANCE_THERE);
+    this.#in('appliance', 'addr', 'add', address, 'dev', 'eth2');
+    this.#in('appliance', 'link', 'set', 'eth2', 'up');
+    this.run('appliance', 'sysctl', '-qw', 'net.ipv4.conf.eth2.rp_filter=0');
+  }
+
+  unplugOwn(): void {
+    this.#in('appliance', 'link', 'del', 'eth2');
   }
 
   [Symbol.dispose](): void {

@@ -14,7 +14,7 @@ import { TempFolder } from '../kit/temp.ts';
 import { KIT_DEADLINE_MS, within } from '../kit/within.ts';
 import type { Outcome, Wish } from './agent-child.ts';
 import type { Contact, InetStart } from './inet-child.ts';
-import { AGENTS_SUBNET, APPLIANCE, JailNetwork, type Place, POOL, RESOLVER } from './network.ts';
+import { AGENTS_SUBNET, APPLIANCE, ISOLATED, JailNetwork, type Place, POOL, RESOLVER } from './network.ts';
 
 const ROOT = join(import.meta.dirname, '../..');
 export const WORKER_UID = 10_021;
@@ -54,8 +54,8 @@ export class JailAgent implements AsyncDisposable {
   }
 
   /** The synthetic address that the DNS filter gives this name; throws where it gives none. */
-  async addressOf(name: string): Promise<string> {
-    const { addresses, error } = await this.does({ op: 'resolve', name, server: APPLIANCE });
+  async addressOf(name: string, server = APPLIANCE): Promise<string> {
+    const { addresses, error } = await this.does({ op: 'resolve', name, server });
     if (addresses?.[0] === undefined) throw new Error(`${name}: ${error}`);
     return addresses[0];
   }
@@ -204,6 +204,7 @@ export class Jail implements AsyncDisposable {
       '--allow-private': `198.18.0.0/15,${APPLIANCE}`,
       '--agents-subnet': AGENTS_SUBNET,
       '--pool': POOL,
+      '--isolated': ISOLATED,
       '--dns-listen': `${APPLIANCE}:53`,
       '--worker-user': `${WORKER_UID}:${WORKER_UID}`,
       '--signer-user': `${SIGNER_UID}:${SIGNER_UID}`,

@@ -83,6 +83,22 @@ describe('the options of the locked network', () => {
       '--pool: 10.203.128.0/17 holds 10.203.128.1 of --listen; write a range without the appliance',
     ],
     [
+      [...LOCKED, '--isolated', '10.200.0.0/13'],
+      '--isolated: 10.200.0.0/13 and --agents-subnet 10.203.0.0/16 overlap; write another range',
+    ],
+    [
+      [...LOCKED, '--isolated', '10.204.0.0/28'],
+      '--isolated: 10.204.0.0/28 is too narrow for a network; write 10.204.0.0/14',
+    ],
+    [
+      [...LOCKED, '--isolated', '10.204.0.0/14', '--dns-listen', '0.0.0.0:53'],
+      '--dns-listen: with --isolated each network is answered by itself; write our address on the agents’ network',
+    ],
+    [
+      [...NETWORK, '--isolated', '10.204.0.0/14'],
+      '--isolated: such a network is taken up by locking it; write --lock as well',
+    ],
+    [
       [...WORKERS, '--signer-user', '10021:10022'],
       '--signer-user: it is the user of the workers, who could then read the CA key; write another --signer-user',
     ],
