@@ -16,7 +16,7 @@ import { isIsolated, ownNetwork, placeOf } from './isolated.ts';
 import { join, keepResolvConf, leaveOthers, pointNames } from './lock.ts';
 import { isRefusal, type Obstacle, obstacles } from './lockable.ts';
 import type { Steps } from './steps.ts';
-import { installTrust, removeTrust, type TrustReport } from './trust.ts';
+import { installTrust, keepTrust, removeTrust, type TrustReport } from './trust.ts';
 import { UndoStack } from './undo.ts';
 import { type Check, insistOn, verify } from './verify.ts';
 
@@ -155,7 +155,10 @@ async function trustStep(
   undo: UndoStack,
 ): Promise<TrustReport | undefined> {
   const caPem = await caOf(engine, appliance);
-  if (caPem === undefined) return undefined;
+  if (caPem === undefined) {
+    await keepTrust(engine, container, undefined);
+    return undefined;
+  }
   undo.push('the CA in its trust stores', () => removeTrust(engine, container));
   return steps.run('installing the CA', () => installTrust(engine, container, caPem), trustText);
 }

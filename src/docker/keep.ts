@@ -13,7 +13,7 @@ import type { Engine } from './engine.ts';
 import { agentEntry } from './identity.ts';
 import { isIsolated, placeOf, removeOrphans, serve } from './isolated.ts';
 import { leaveOthers, pointNames } from './lock.ts';
-import { hasTrust, installTrust } from './trust.ts';
+import { keepTrust } from './trust.ts';
 import { UndoStack } from './undo.ts';
 
 /** What came of it; `none`: not an agent but one of our own. */
@@ -40,9 +40,7 @@ export async function keep(engine: Engine, shared: Appliance, id: string): Promi
 async function mend(engine: Engine, appliance: Appliance, container: ContainerView): Promise<void> {
   await leaveOthers(engine, appliance, container, new UndoStack());
   await pointNames(engine, appliance, container);
-  const caPem = await caOf(engine, appliance);
-  const trusting = caPem === undefined || container.readOnly || (await hasTrust(engine, container, caPem));
-  if (!trusting) await installTrust(engine, container, caPem);
+  await keepTrust(engine, container, await caOf(engine, appliance));
   await insistOnLockable(engine, appliance, container, isIsolated(appliance.network));
   await verified(engine, appliance, container.id);
 }

@@ -9,7 +9,9 @@ import { exists, type FoundFile, readFile } from './files.ts';
 /** A folder of certificates that the distribution's tool makes its stores from. */
 export interface Anchor {
   readonly evidence: readonly string[];
-  readonly file: string;
+  readonly folder: string;
+  /** Of a file's name. */
+  readonly ending: '.crt' | '.pem';
   readonly tool: readonly string[];
   /** Where taking a certificate out needs more than running the tool again. */
   readonly toolForRemoval?: readonly string[];
@@ -19,26 +21,30 @@ const ANCHORS: readonly Anchor[] = [
   // Debian, Ubuntu, Alpine. The file is put there without the tool too: the package that brings the tool reads it.
   {
     evidence: ['/usr/sbin/update-ca-certificates', '/etc/debian_version', '/etc/alpine-release'],
-    file: '/usr/local/share/ca-certificates/outcall.crt',
+    folder: '/usr/local/share/ca-certificates',
+    ending: '.crt',
     tool: ['update-ca-certificates'],
     toolForRemoval: ['update-ca-certificates', '--fresh'],
   },
   // Fedora, RHEL, Amazon Linux
   {
     evidence: ['/etc/pki/ca-trust/source/anchors'],
-    file: '/etc/pki/ca-trust/source/anchors/outcall.pem',
+    folder: '/etc/pki/ca-trust/source/anchors',
+    ending: '.pem',
     tool: ['update-ca-trust', 'extract'],
   },
   // SUSE
   {
     evidence: ['/etc/pki/trust/anchors'],
-    file: '/etc/pki/trust/anchors/outcall.pem',
+    folder: '/etc/pki/trust/anchors',
+    ending: '.pem',
     tool: ['update-ca-certificates'],
   },
   // Arch
   {
     evidence: ['/etc/ca-certificates/trust-source/anchors'],
-    file: '/etc/ca-certificates/trust-source/anchors/outcall.crt',
+    folder: '/etc/ca-certificates/trust-source/anchors',
+    ending: '.crt',
     tool: ['update-ca-trust'],
   },
 ];

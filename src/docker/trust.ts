@@ -5,7 +5,7 @@
  */
 import path from 'node:path';
 import { rootCertificates } from 'node:tls';
-import { holdsCertificate } from './certificate-text.ts';
+import { holdsCertificate, type NamedCertificate, namedCertificates } from './certificate-text.ts';
 import type { ContainerView } from './container-view.ts';
 import type { Engine } from './engine.ts';
 import { runInside } from './exec.ts';
@@ -17,6 +17,7 @@ import {
   addToKeystore,
   addToNpmrc,
   addToNss,
+  certificateFile,
   removeAnchor,
   removeBlock,
   removeFromKeystore,
@@ -43,29 +44,55 @@ export async function installTrust(engine: Engine, container: ContainerView, caP
   const variables = missingVariables(container.environment);
   if (await isMounted(engine, container, caPem)) return { stores: [], bundle: BUNDLE_FILE, variables };
   if (container.readOnly) return { stores: [], bundle: undefined, variables, skipped: READ_ONLY };
-  const task = { engine, containerId: container.id, caPem };
-  await writeFile(engine, container.id, CA_FILE, caPem);
-  const places = await searchTrust(engine, container.id);
-  const stores = await addEverywhere(task, places);
+  const wanted = namedCertificates(caPem);
+  const before = await installedIn(engine, container);
+  const task = { engine, containerId: container.id, wanted, former: without(before, wanted) };
+  // What is written here is what a later run takes out again, so it names all until the stores are done.
+  await writeFile(engine, container.id, CA_FILE, [...wanted, ...task.former].map(({ pem }) => pem).join(''));
+  for (const one of wanted) await writeFile(engine, container.id, certificateFile(one), one.pem);
+  const stores = await addEverywhere(task, await searchTrust(engine, container.id));
   await writeFile(engine, container.id, BUNDLE_FILE, await combinedBundle(task));
+  for (const gone of task.former) await runInside(engine, container.id, ['rm', '-f', certificateFile(gone)]);
+  await writeFile(engine, container.id, CA_FILE, caPem);
   return { stores, bundle: BUNDLE_FILE, variables };
 }
 
-/** True where a store of the container already has this CA, so that a restart needs no second search. */
-export async function hasTrust(engine: Engine, container: ContainerView, caPem: string): Promise<boolean> {
+/** True where the container trusts exactly these certificates of ours, so that a restart needs no second search. */
+async function hasTrust(engine: Engine, container: ContainerView, caPem: string): Promise<boolean> {
   const [ca, bundle] = await Promise.all([CA_FILE, BUNDLE_FILE].map((file) => textOf(engine, container.id, file)));
   return ca?.trim() === caPem.trim() && holdsCertificate(bundle ?? '', caPem);
+}
+
+/** Brings a container back to trusting exactly these certificates, where it can be written; undefined: none of ours. */
+export async function keepTrust(engine: Engine, container: ContainerView, caPem: string | undefined): Promise<void> {
+  if (container.readOnly) return;
+  if (caPem === undefined) {
+    if ((await installedIn(engine, container)).length > 0) await removeTrust(engine, container);
+  } else if (!(await hasTrust(engine, container, caPem))) {
+    await installTrust(engine, container, caPem);
+  }
 }
 
 /** Takes out all that installTrust put in. The container runs. */
 export async function removeTrust(engine: Engine, container: ContainerView): Promise<readonly StoreReport[]> {
   if (container.readOnly || container.mounts.some(({ destination }) => destination === TRUST_FOLDER)) return [];
-  const caPem = (await textOf(engine, container.id, CA_FILE)) ?? '';
-  const task = { engine, containerId: container.id, caPem };
+  const task = { engine, containerId: container.id, wanted: [], former: await installedIn(engine, container) };
   const removed = await removeEverywhere(task, await searchTrust(engine, container.id));
   await runInside(engine, container.id, ['rm', '-rf', TRUST_FOLDER]);
   await runInside(engine, container.id, ['rmdir', path.posix.dirname(TRUST_FOLDER)]);
   return removed;
+}
+
+/** What an earlier run has put in; empty where there was none. */
+async function installedIn(engine: Engine, container: ContainerView): Promise<readonly NamedCertificate[]> {
+  return namedCertificates((await textOf(engine, container.id, CA_FILE)) ?? '');
+}
+
+function without(
+  certificates: readonly NamedCertificate[],
+  others: readonly NamedCertificate[],
+): readonly NamedCertificate[] {
+  return certificates.filter(({ alias }) => !others.some((other) => other.alias === alias));
 }
 
 /** --recreate and compose files mount the volume; variables point to it. */
@@ -97,9 +124,10 @@ async function removeEverywhere(task: TrustTask, places: TrustPlaces): Promise<r
   return reports.filter((report) => report !== undefined);
 }
 
-/** The container's own roots where it has any, else the public ones that come with Node; and the CA. */
-async function combinedBundle({ engine, containerId, caPem }: TrustTask): Promise<string> {
+/** The container's own roots where it has any, else the public ones that come with Node; and our certificates. */
+async function combinedBundle({ engine, containerId, wanted }: TrustTask): Promise<string> {
   const [own] = await systemBundlesOf(engine, containerId);
   const roots = own?.entry.content.toString('utf8') ?? `${rootCertificates.join('\n')}\n`;
-  return holdsCertificate(roots, caPem) ? roots : `${roots.trimEnd()}\n${caPem}`;
+  const missing = wanted.filter(({ pem }) => !holdsCertificate(roots, pem));
+  return missing.length === 0 ? roots : [`${roots.trimEnd()}\n`, ...missing.map(({ pem }) => pem)].join('');
 }

@@ -2,7 +2,7 @@
  * Keeps agents attached: looks at all at its start, at each that starts or whose networks change, and at all again when
  * the appliance is new. One at a time; an engine that went away is waited for. Holds nothing that a restart would lose.
  */
-import { type Appliance, type ApplianceOptions, findAppliance } from './appliance.ts';
+import { type Appliance, type ApplianceOptions, caOf, findAppliance } from './appliance.ts';
 import { listContainers, SHORT_ID_CHARS } from './containers.ts';
 import type { Engine } from './engine.ts';
 import { happenings } from './events.ts';
@@ -10,6 +10,8 @@ import { messageOf } from './failure.ts';
 import { isolatedPlaces, removeOrphans } from './isolated.ts';
 import { type Kept, keep } from './keep.ts';
 
+/** The engine says nothing of a CA that is replaced; asking is a start of `outcall admin` in the appliance, some 0.1 s of CPU. */
+const CA_LOOK_MS = 30_000;
 /** After the engine went away, or in the middle of a start: both take seconds. */
 const RETRY_MS = 2_000;
 
@@ -46,10 +48,13 @@ async function follow(
 ): Promise<void> {
   const watcher = new Watcher(engine, options, report);
   watcher.lookAtAll();
+  const asking = setInterval(() => watcher.lookAtCa(), CA_LOOK_MS);
+  signal.addEventListener('abort', () => clearInterval(asking), { once: true });
   for await (const happening of happenings(engine, signal)) {
     if (happening.kind === 'appliance') watcher.lookAtAll();
     else watcher.lookAt(happening.id);
   }
+  clearInterval(asking);
   watcher.stop();
   await watcher.idle;
 }
@@ -63,6 +68,9 @@ class Watcher {
   /** Looked at once in vain: the engine tells of a container's networks before all of it is there. */
   readonly #inVain = new Map<string, NodeJS.Timeout>();
   #all = false;
+  #ca = false;
+  /** What agents were to trust when all were looked at last. */
+  #bundle: string | undefined;
   #running: Promise<void> | undefined;
 
   constructor(engine: Engine, options: ApplianceOptions, report: WatchReport) {
@@ -85,6 +93,12 @@ class Watcher {
     this.#run();
   }
 
+  /** All are looked at where the CA is not what it was. */
+  lookAtCa(): void {
+    this.#ca = true;
+    this.#run();
+  }
+
   lookAt(id: string): void {
     this.#waiting.add(id);
     this.#run();
@@ -97,18 +111,28 @@ class Watcher {
   }
 
   async #work(): Promise<void> {
-    while (this.#all || this.#waiting.size > 0) {
+    while (this.#all || this.#ca || this.#waiting.size > 0) {
       try {
         const appliance = await findAppliance(this.#engine, this.#options);
+        await this.#compareCa(appliance);
         if (this.#all) await this.#addAll(appliance);
         await this.#lookAtWaiting(appliance);
       } catch (error) {
         // Without an appliance there is nothing to do; when it is there and healthy, all are looked at.
         this.#all = false;
+        this.#ca = false;
         this.#waiting.clear();
         this.#report.problem(undefined, messageOf(error));
       }
     }
+  }
+
+  async #compareCa(appliance: Appliance): Promise<void> {
+    if (!this.#ca && !this.#all) return;
+    this.#ca = false;
+    const bundle = await caOf(this.#engine, appliance);
+    if (bundle !== this.#bundle) this.#all = true;
+    this.#bundle = bundle;
   }
 
   async #addAll(appliance: Appliance): Promise<void> {

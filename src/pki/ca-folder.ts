@@ -43,11 +43,9 @@ export class CaFolder {
 
   /** Reads all that is there, at `now` (milliseconds since the epoch). Throws CaError where a part of it cannot be used. */
   load(now: number): LoadedCas {
-    const next = loadIfThere(this.#paths.next.cert, now);
-    if (next !== undefined) loadCaKey(this.#paths.next.key, next.certificate);
     const current = loadIfThere(this.#paths.current.cert, now);
     return {
-      cas: { current: current?.info, next: next?.info, previous: this.#loadPrevious(now) },
+      cas: { current: current?.info, next: this.#loadNext(now), previous: this.#loadPrevious(now) },
       issuer:
         current === undefined
           ? undefined
@@ -60,6 +58,7 @@ export class CaFolder {
     try {
       // The certificate last: it says that the key is whole.
       this.#change(() => {
+        this.#removeNext();
         writeWhole(this.#paths.next.key, keyPem, KEY_MODE, true);
         writeWhole(this.#paths.next.cert, certPem, CERT_MODE, true);
       });
@@ -89,6 +88,17 @@ export class CaFolder {
       syncFolder(this.#folder);
       this.#removeAll();
     });
+  }
+
+  /** One that cannot be used is none: what signs now goes on signing. */
+  #loadNext(now: number): CaInfo | undefined {
+    try {
+      const next = loadIfThere(this.#paths.next.cert, now);
+      if (next !== undefined) loadCaKey(this.#paths.next.key, next.certificate);
+      return next?.info;
+    } catch {
+      return undefined;
+    }
   }
 
   /** An old certificate that has expired since is none to be trusted any more, and no reason to sign nothing. */

@@ -65,9 +65,6 @@ function blockAt(bytes: Buffer, from: number): { readonly label: string; readonl
 function only(blocks: readonly Buffer[], what: string): Buffer {
   const [first] = blocks;
   if (first !== undefined && blocks.length === 1) return first;
-  const found = blocks.length === 0 ? 'none' : String(blocks.length);
-  throw new CaError(
-    'unfit',
-    `one ${what} in PEM is needed, and ${found} was sent; send the root's certificate and its key`,
-  );
+  const words = `one ${what} in PEM is needed, but what was sent has ${blocks.length}`;
+  throw new CaError('unfit', `${words}; send the root's certificate and its key`);
 }

@@ -89,6 +89,31 @@ describe('outcall attach', () => {
     expect(trust?.variables.map(({ name }) => name)).toContain('NODE_EXTRA_CA_CERTS');
   });
 
+  it('installs each certificate of the bundle while the CA is replaced, and takes away those that are no more', async () => {
+    const world = scene();
+    await using fake = await FakeEngine.start(world);
+    const { files } = world.find('web') as FakeContainer;
+    const next = testCa('Outcall next CA').certPem;
+    const where = [SYSTEM_BUNDLE, CERTIFI, '/etc/outcall/trust/bundle.crt'];
+    const holding = (pem: string) => where.filter((file) => files.get(file)?.includes(pem.trim()) === true);
+    const anchors = () =>
+      [...files.keys()].filter((file) => file.startsWith('/usr/local/share/ca-certificates/')).length;
+    const before = files.get(CERTIFI);
+    for (const [bundle, has, hasNext, count] of [
+      [CA, where, [], 1],
+      [CA + next, where, where, 2],
+      [next, [], where, 1],
+    ] as const) {
+      world.caPem = bundle;
+      await attachIn(fake);
+      expect([holding(CA), holding(next), anchors()]).toEqual([has, hasNext, count]);
+      expect(files.get('/etc/outcall/trust/ca.crt')).toBe(bundle);
+    }
+    world.caPem = undefined;
+    expect((await attachIn(fake)).trust).toBeUndefined();
+    expect([anchors(), files.get(CERTIFI), files.has('/etc/outcall/trust/ca.crt')]).toEqual([0, before, false]);
+  });
+
   it('given twice changes nothing the second time but what it looks with', async () => {
     const world = scene();
     await using fake = await FakeEngine.start(world);

@@ -122,7 +122,8 @@ export class FakeWorld {
   readonly volumes = new Set(['outcall-trust']);
   /** What the appliance was told. */
   readonly agents = new Map<string, AgentEntry>();
-  readonly caPem: string | undefined;
+  /** What agents are to trust. */
+  caPem: string | undefined;
   /** What the probe finds in place of what follows from the networks. */
   findings: Partial<ProbeFindings> = {};
   /** --isolated of the appliance. */

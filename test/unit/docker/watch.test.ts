@@ -1,9 +1,10 @@
-import { describe, expect, it } from 'vitest';
+import { describe, expect, it, vi } from 'vitest';
 import { listAgents } from '../../../src/docker/agents.ts';
 import { findAppliance } from '../../../src/docker/appliance.ts';
 import { attach } from '../../../src/docker/attach.ts';
 import { silentSteps } from '../../../src/docker/steps.ts';
 import { watch } from '../../../src/docker/watch.ts';
+import { testCa } from '../../kit/pki.ts';
 import { Seen } from '../../kit/seen.ts';
 import { FakeEngine } from './fake-engine.ts';
 import type { FakeContainer } from './fake-world.ts';
@@ -109,6 +110,28 @@ describe('outcall watch', () => {
       expect(await said.next()).toEqual({ name: 'web', what: 'gone' });
       expect(fake.world.agents.size).toBe(0);
     });
+  });
+});
+
+describe('a CA that is replaced', () => {
+  it('is noticed by watch within half a minute, and all agents trust it then; without a change nobody is looked at', async () => {
+    const { fake, web } = await attached();
+    await using _ = fake;
+    vi.useFakeTimers({ toFake: ['setInterval', 'clearInterval'] });
+    try {
+      await whileWatching(fake, async (said) => {
+        expect(await said.next()).toEqual({ name: 'web', what: 'locked' });
+        vi.advanceTimersByTime(60_000);
+        const ca = testCa('Outcall next CA').certPem;
+        fake.world.caPem = ca;
+        vi.advanceTimersByTime(30_000);
+        expect(await said.next()).toEqual({ name: 'web', what: 'locked' });
+        expect(web.files.get('/etc/outcall/trust/ca.crt')).toBe(ca);
+        expect(said.all.length).toBe(2);
+      });
+    } finally {
+      vi.useRealTimers();
+    }
   });
 });
 
