@@ -46,7 +46,7 @@ function addDaemon(samples: Samples, { status, agents, grants }: MetricsParts): 
   samples.add('outcall_start_time_seconds', Date.parse(status.started_at) / MS_PER_SECOND);
   samples.oneOf('outcall_state', 'state', STATES, status.state);
   samples.oneOf('outcall_lock_state', 'state', LOCK_STATES, status.lock);
-  samples.oneOf('outcall_enforcement_mode', 'mode', MODES, 'enforce');
+  samples.oneOf('outcall_enforcement_mode', 'mode', MODES, status.enforcement);
   samples.add('outcall_workers', listening, { state: 'listening' });
   samples.add('outcall_workers', workers.length - listening, { state: 'replaced' });
   samples.add(

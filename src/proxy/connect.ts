@@ -15,7 +15,7 @@ import type { RequestHead } from '../wire/http1-head.ts';
 import { blockRefusal, failureRefusal, refusalBytes } from '../wire/refusal.ts';
 import type { Flow } from './flow.ts';
 import { HostDoor } from './host-door.ts';
-import { blockedFlow, failedFlow, type OutcomeFields } from './outcome.ts';
+import { blockedFlow, failedFlow, type OutcomeFields, verdictFields } from './outcome.ts';
 import { closeAfter } from './refuse.ts';
 
 const ESTABLISHED = Buffer.from('HTTP/1.1 200 Connection Established\r\n\r\n');
@@ -53,8 +53,7 @@ async function establish(flow: Flow, door: HostDoor, verdict: Allow, head: Reque
   } catch (error) {
     if (flow.raw.destroyed) return;
     const failure = error instanceof FlowFailure ? error : new FlowFailure('internal_error', { cause: error });
-    const fields = { ...door.fields(), rule: verdict.ruleId, mode: verdict.grant.mode };
-    refuse(flow, head, failure, fields);
+    refuse(flow, head, failure, { ...door.fields(), ...verdictFields(verdict) });
     return;
   }
   if (flow.raw.destroyed) return;

@@ -15,7 +15,7 @@ import type { Flow } from './flow.ts';
 import { H1Connection } from './h1-connection.ts';
 import { type Known, stillAllowed } from './known.ts';
 import { decideByCertificate } from './metadata.ts';
-import { blockedFlow, failedFlow, type OutcomeFields } from './outcome.ts';
+import { blockedFlow, failedFlow, type OutcomeFields, verdictFields } from './outcome.ts';
 import { type Hello, type Peeked, peek } from './peek.ts';
 import { closeWithAlert } from './refuse.ts';
 import { sniProblem } from './server-name.ts';
@@ -90,8 +90,7 @@ export class HostDoor {
   }
 
   fail(reason: FailureReason, detail: string | undefined, verdict: Verdict): void {
-    const mode = verdict.action === 'allow' ? verdict.grant.mode : null;
-    failedFlow(this.#flow, { reason, detail }, { ...this.fields(), rule: verdict.ruleId, mode });
+    failedFlow(this.#flow, { reason, detail }, { ...this.fields(), ...verdictFields(verdict) });
   }
 
   /** What every audit record of this connection says. */

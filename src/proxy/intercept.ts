@@ -19,7 +19,7 @@ import { H2Connection } from './h2-connection.ts';
 import { H2Origins, type OriginSession } from './h2-upstream.ts';
 import type { Interception, InterceptRequest } from './interception.ts';
 import { stillAllowed } from './known.ts';
-import { failedFlow, type OutcomeFields } from './outcome.ts';
+import { failedFlow, type OutcomeFields, verdictFields } from './outcome.ts';
 import { closeWithAlert } from './refuse.ts';
 import { fixedLocator, type Site, type UpstreamConnection } from './site.ts';
 
@@ -209,8 +209,7 @@ function interceptedFields({ origin, verdict, generation }: InterceptRequest): O
     host: origin.host,
     port: origin.port,
     generation,
-    rule: verdict.ruleId,
-    mode: verdict.grant.mode,
+    ...verdictFields(verdict),
   };
 }
 

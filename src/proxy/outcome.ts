@@ -3,7 +3,7 @@
  */
 import type { FailureReason } from '../domain/failure.ts';
 import type { AuditRecord } from '../domain/record.ts';
-import type { Block } from '../domain/verdict.ts';
+import type { Block, Verdict } from '../domain/verdict.ts';
 import type { Flow } from './flow.ts';
 
 /** What is known of the target when the outcome is decided; all optional. */
@@ -20,11 +20,19 @@ export type OutcomeFields = Partial<
     | 'mode'
     | 'taken'
     | 'rule'
+    | 'would_block'
     | 'status'
     | 'upstream'
     | 'generation'
   >
 > & { readonly startedAt?: number };
+
+/** What the record of a failure says of the verdict that was there before it. */
+export function verdictFields(verdict: Verdict): Pick<AuditRecord, 'rule' | 'mode' | 'would_block'> {
+  const { ruleId: rule } = verdict;
+  if (verdict.action === 'block') return { rule, mode: null, would_block: null };
+  return { rule, mode: verdict.grant.mode, would_block: verdict.wouldBlock?.ruleId ?? null };
+}
 
 export function blockedFlow(flow: Flow, block: Block, fields: OutcomeFields): void {
   const record = {

@@ -7,7 +7,7 @@ import type { Allow } from '../domain/verdict.ts';
 import type { OriginRequest } from '../upstream/origin.ts';
 import type { Flow } from './flow.ts';
 import { type Known, stillAllowed } from './known.ts';
-import { failedFlow } from './outcome.ts';
+import { failedFlow, verdictFields } from './outcome.ts';
 import { closeWithAlert } from './refuse.ts';
 import { type RelayResult, relay } from './relay.ts';
 import { WideReader } from './wide-reader.ts';
@@ -85,8 +85,7 @@ async function dialAndRelay(flow: Flow, request: TunnelRequest): Promise<void> {
       host: origin.host,
       port: origin.port,
       method: request.method,
-      rule: verdict.ruleId,
-      mode: verdict.grant.mode,
+      ...verdictFields(verdict),
       generation: request.generation,
     });
     if (request.taken === 'tunnel') closeWithAlert(flow, 'internal_error');

@@ -113,16 +113,13 @@ describe('a daemon in audit', () => {
     await using strangers = await startInterceptScene({ rules: POST_ONLY, ...audit, trust: [] });
     await using agent = await strangers.open();
     expect(refusalOf(await ask(agent, '/'))).toEqual([502, 'upstream_handshake_failed']);
-    const records = [...scene.proxy.records, ...strangers.proxy.records].map(({ verdict, reason }) => [
-      verdict,
-      reason,
-    ]);
-    expect(records).toEqual([
-      ['failed', 'misdirected_request'],
-      ['failed', 'bad_request'],
-      ['failed', 'address_refused'],
-      ['failed', 'sni_mismatch'],
-      ['failed', 'upstream_handshake_failed'],
+    const records = [...scene.proxy.records, ...strangers.proxy.records];
+    expect(records.map(({ verdict, reason, would_block }) => [verdict, reason, would_block])).toEqual([
+      ['failed', 'misdirected_request', null],
+      ['failed', 'bad_request', null],
+      ['failed', 'address_refused', 'default'],
+      ['failed', 'sni_mismatch', null],
+      ['failed', 'upstream_handshake_failed', 'default'],
     ]);
     await using twin = await scene.open();
     expect((await ask(twin, '/')).status).toBe(200);
@@ -205,6 +202,20 @@ describe('the DNS filter in audit', () => {
     ]);
     await using enforcing = await startFilter(rulesOf(file));
     expect(await (await enforcing.client()).ask({ name: 'other.test' })).toMatchObject({ rcode: 3 });
+  });
+
+  it('asks outside for record types that no rule names, as a rule that names them would', async () => {
+    const file = fileOf([{ id: 'api', condition: 'http.host == "api.test"' }]);
+    const asked: unknown[] = [];
+    for (const context of [audit, {}]) {
+      await using scene = await startFilter(rulesOf(file, context));
+      const { rcode } = await (await scene.client()).ask({ name: 'api.test', type: 'TXT' });
+      asked.push([rcode, scene.outside.queries.count, ...decided(scene.records)]);
+    }
+    expect(asked).toEqual([
+      [0, 1, ['allow', 'default', 'default']],
+      [5, 0, ['block', 'default', null]],
+    ]);
   });
 });
 

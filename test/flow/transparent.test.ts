@@ -134,6 +134,21 @@ describe('TLS to a synthetic address', () => {
     expect(scene.origin.requests.count).toBe(1);
   });
 
+  it('is let through in audit where no rule allows the name, and recorded; under another name it is still refused', async () => {
+    await using scene = await tlsScene({ enforcement: 'audit' });
+    const other = await secure(scene, '127.1.0.2', { ca: scene.originCaPem, servername: 'other.test' });
+    expect((await other.request({ target: '/echo', headers: ['Host: other.test'] })).status).toBe(200);
+    await other[Symbol.asyncDispose]();
+    expect(await scene.proxy.nextRecord()).toMatchObject({
+      verdict: 'allow',
+      host: 'other.test',
+      would_block: 'default',
+    });
+    await expect(secure(scene, '127.1.0.2', { ca: scene.originCaPem, servername: 'api.test' })).rejects.toThrow();
+    expect(await scene.proxy.nextRecord()).toMatchObject({ reason: 'sni_mismatch', would_block: 'default' });
+    expect(scene.origin.connections).toBe(1);
+  });
+
   it('that is never begun ends at its deadline', async () => {
     await using scene = await tlsScene();
     await using agent = await scene.open('127.1.0.1');

@@ -104,6 +104,7 @@ describe('the options of outcalld', () => {
     ['--drain-secs', '604801', '604800'],
     ['--workers', '257', '256'],
     ['--log-level', 'verbose', 'info'],
+    ['--enforcement', 'maybe', 'audit'],
     ['--admin-socket', `/run/${'x'.repeat(120)}`, '/run/outcall/admin.sock'],
     ['--rules', '', '/etc/outcall/rules'],
   ])('refuse %s %j and say what to write', (flag, text, write) => {
