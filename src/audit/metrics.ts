@@ -152,7 +152,7 @@ export function exposition(samples: Iterable<Sample>): string {
   return text;
 }
 
-const METRIC_NAMES = Object.keys(METRICS) as readonly MetricName[];
+export const METRIC_NAMES = Object.keys(METRICS) as readonly MetricName[];
 
 /** Undefined for what is in no table: a worker is a process that agents can reach, and what it says may be anything. */
 function metricOf(line: string): MetricName | undefined {

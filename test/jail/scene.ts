@@ -74,6 +74,7 @@ export class Jail implements AsyncDisposable {
   readonly mate: JailAgent;
   readonly #inet: ChildProcess;
   #daemon: TestDaemon | undefined;
+  #args: readonly string[] = [];
 
   private constructor() {
     this.agent = new JailAgent(this.network, 'agent');
@@ -85,9 +86,14 @@ export class Jail implements AsyncDisposable {
     readonly rules: string;
     readonly names: readonly string[];
     readonly zone: Zone;
+    /** Further options of the daemon; the names of files in the jail's folder follow `@`. */
+    readonly args?: readonly string[];
+    readonly files?: Readonly<Record<string, string>>;
   }): Promise<Jail> {
     const jail = new Jail();
     try {
+      jail.#args = options.args ?? [];
+      for (const [name, text] of Object.entries(options.files ?? {})) chmodSync(jail.folder.write(name, text), 0o600);
       await jail.#openInternet(options.names, options.zone);
       await jail.#makeFiles(options.rules);
       await jail.startDaemon();
@@ -211,7 +217,8 @@ export class Jail implements AsyncDisposable {
       '--workers': '2',
       '--drain-secs': '1',
     };
-    return ['--lock', ...Object.entries(options).flat()];
+    const more = this.#args.map((arg) => arg.replace(/^@/, `${path}/`));
+    return ['--lock', ...Object.entries(options).flat(), ...more];
   }
 }
 

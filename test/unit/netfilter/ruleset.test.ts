@@ -64,6 +64,15 @@ describe('the rules of the lock', () => {
     ]);
   });
 
+  it('open the port of the metrics to the outside alone, on the address that it has', () => {
+    const metrics = { address: ip('172.20.0.2'), port: 9_464 };
+    const opened = (plan: LockPlan) => lockLines(plan).filter((line) => !lockLines(PLAN).includes(line));
+    expect(opened({ ...PLAN, metrics })).toEqual(['input: iifname "eth1" ip daddr 172.20.0.2 tcp dport 9464 accept']);
+    expect(opened({ ...PLAN, metrics: { ...metrics, address: undefined } })).toEqual([
+      'input: iifname "eth1" tcp dport 9464 accept',
+    ]);
+  });
+
   it('name every interface, so that one that is plugged in later is closed both ways', () => {
     for (const chain of ['prerouting', 'input', 'output']) {
       const open = linesOf(PLAN, chain).filter((rule) => !rule.endsWith('drop'));
