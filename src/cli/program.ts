@@ -23,6 +23,7 @@ const WORKED_COMMANDS = `outcall ${VERSION}: what containers may reach, decided 
 
   outcall ca init --out ./ca             make the CA that intercepted hosts are signed with
   outcall rules check ./rules            find every mistake in the rules before they are used
+  outcall rules test ./rules             decide the cases that stand beside them, in *.test.yaml
   outcalld --rules ./rules --ca-cert ./ca/ca.crt --ca-key ./ca/ca.key
                                          start the proxy on port 8080
 
@@ -30,6 +31,10 @@ const WORKED_COMMANDS = `outcall ${VERSION}: what containers may reach, decided 
                                          ask through it
   outcall logs --follow                  watch what is asked, and what the rules say
   outcall rules list                     the rules in force, in the order they are tried
+  outcall rules explain --host api.example.com --path /v1/messages
+                                         why something is allowed or blocked, part by part
+  outcall rules suggest > new.yaml       the least rules that allow what was recorded in audit
+  outcall rules diff ./rules new.yaml    what they would change
   outcall rules reload                   take the rules from disk now; a bad set changes nothing
   outcall grants                         which ports of which names are open beside 80 and 443
   outcall status                         what runs, since when, with which rules
