@@ -5,6 +5,7 @@
 import type { ASTNode } from '@marcbachmann/cel-js';
 import type { AgentFacts } from '../domain/facts.ts';
 import type { Host } from '../domain/hostname.ts';
+import { type Closing, closingAllow } from './closing.ts';
 import { Frame } from './frame.ts';
 import { HostIndex } from './host-index.ts';
 import { type HostScope, hostScope, parents } from './host-scope.ts';
@@ -19,8 +20,8 @@ export interface RuleWarning {
 }
 
 /** Takes the rules in the order of the walk. */
-export function lint(drafts: readonly RuleDraft[]): readonly RuleWarning[] {
-  return new SetLint(drafts).warnings;
+export function lint(drafts: readonly RuleDraft[], closing: Closing): readonly RuleWarning[] {
+  return new SetLint(drafts, closingAllow(closing)?.grant.mode === 'intercept').warnings;
 }
 
 /** Enough hosts of a rule to look at; a rule that lists thousands gets no finer answer than this. */
@@ -33,16 +34,19 @@ class SetLint {
   readonly #rules: readonly Rule[];
   readonly #intercepts: HostIndex;
   readonly #anyIntercept: boolean;
+  /** The closing default decrypts, so any host may be. */
+  readonly #unmatchedIntercept: boolean;
   /** The first rule that decides a whole host, or all names below one, by nothing but the host. */
   readonly #wholeHost = new Map<string, Rule>();
   readonly #wholeBelow = new Map<string, Rule>();
   #wholeWorld: Rule | undefined;
 
-  constructor(drafts: readonly RuleDraft[]) {
+  constructor(drafts: readonly RuleDraft[], unmatchedIntercept: boolean) {
     this.#rules = drafts.map(makeRule);
     const intercepts = this.#rules.filter((rule) => rule.view.mode === 'intercept');
     this.#intercepts = new HostIndex(intercepts);
-    this.#anyIntercept = intercepts.length > 0;
+    this.#anyIntercept = unmatchedIntercept || intercepts.length > 0;
+    this.#unmatchedIntercept = unmatchedIntercept;
     for (const [i, draft] of drafts.entries()) this.#lintRule(draft, this.#rules[i] as Rule);
   }
 
@@ -137,7 +141,7 @@ class SetLint {
   }
 
   #meetsIntercept(scope: HostScope): boolean {
-    if (scope === 'any') return this.#anyIntercept;
+    if (scope === 'any' || this.#unmatchedIntercept) return this.#anyIntercept;
     return someHosts(scope).some((host) => this.#intercepts.candidates(host).length > 0);
   }
 

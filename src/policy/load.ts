@@ -4,6 +4,7 @@
  * Upholds: threats 27, 28, 31 (caps before parsing), 33 (the generation).
  */
 import type { NameConstraints } from '../domain/name-constraints.ts';
+import type { Closing } from './closing.ts';
 import { closingOf } from './closing-default.ts';
 import { MAX_FILES, MAX_PROBLEMS, MAX_RULES } from './limits.ts';
 import { lint } from './lint.ts';
@@ -47,7 +48,7 @@ export function loadRules(sources: readonly RuleSource[], context: LoadContext):
   return {
     ok: true,
     rules: ruleSet(drafts, context.generation, closing),
-    warnings: tidy([...problems, ...lintProblems(files, context.constraints)]),
+    warnings: tidy([...problems, ...lintProblems(files, closing, context.constraints)]),
   };
 }
 
@@ -80,10 +81,14 @@ function fileProblem(message: string, fix: string, file = ''): Problem {
 }
 
 /** Warnings about the rules as a set, at their conditions. */
-function lintProblems(files: readonly RuleFile[], constraints: NameConstraints | undefined): readonly Problem[] {
+function lintProblems(
+  files: readonly RuleFile[],
+  closing: Closing,
+  constraints: NameConstraints | undefined,
+): readonly Problem[] {
   const places = new Map(files.flatMap((file) => file.loaded.map((loaded) => [loaded.draft, loaded] as const)));
   const drafts = inOrder([...places.keys()]);
-  return [...lint(drafts), ...lintConstraints(drafts, constraints)].map(({ draft, message, fix }) => {
+  return [...lint(drafts, closing), ...lintConstraints(drafts, constraints)].map(({ draft, message, fix }) => {
     const { source, path } = places.get(draft) as LoadedRule;
     const place = source.position(source.offsetOf([...path, 'condition']));
     return { severity: 'warning', file: source.file, ...place, message, fix, rule: draft.view.id };
