@@ -1,7 +1,8 @@
-import { existsSync, readFileSync } from 'node:fs';
+import { readFileSync } from 'node:fs';
 import path from 'node:path';
 import { describe, expect, it } from 'vitest';
-import { brokenReference, ROOT, referencesIn } from './test-titles.ts';
+import { ROOT } from './test-titles.ts';
+import { problemOf, rowsOf } from './traced-page.ts';
 
 const PAGE = readFileSync(path.join(ROOT, 'docs/s011.md'), 'utf8');
 
@@ -13,38 +14,6 @@ const IDENTIFIERS = [
   ),
   'SC-010',
 ];
-
-interface Row {
-  readonly id: string;
-  readonly where: string;
-  readonly shown: string;
-}
-
-function rowsOf(page: string): Row[] {
-  return page
-    .split('\n')
-    .filter((line) => /^\| [A-Z]{2}-\d{3} \|/.test(line))
-    .map((line) => {
-      const [, id = '', , where = '', shown = ''] = line.split(/(?<!\\)\|/).map((cell) => cell.trim());
-      return { id, where, shown };
-    });
-}
-
-/** What is wrong with a row, or undefined. */
-function problemOf({ id, where, shown }: Row): string | undefined {
-  const otherwise = /decided otherwise.*\]\((adr\/[^)]+)\)/.exec(where)?.[1];
-  if (otherwise !== undefined) {
-    return existsSync(path.join(ROOT, 'docs', otherwise)) ? undefined : `${id}: docs/${otherwise} does not exist`;
-  }
-  const files = [...where.matchAll(/`([\w./-]+)`/g)].map(([, file]) => file as string);
-  if (files.length === 0) return `${id}: names no file`;
-  const missing = files.filter((file) => !existsSync(path.join(ROOT, file)));
-  if (missing.length > 0) return `${id}: ${missing.join(', ')} does not exist`;
-  const references = referencesIn(shown);
-  if (references.length === 0) return `${id}: names no test`;
-  const broken = references.map(brokenReference).filter(Boolean);
-  return broken.length === 0 ? undefined : `${id}: ${broken.join('; ')}`;
-}
 
 describe('docs/s011.md', () => {
   const rows = rowsOf(PAGE);
