@@ -10,7 +10,7 @@ const TEST_TIMEOUT_MS = 30_000;
 export default defineConfig({
   test: {
     include: ['test/**/*.test.ts'],
-    // test/compose wants a Docker Engine and minutes: npm run test:compose.
+    // test/compose wants a Docker Engine, and is a run of its own: vitest.compose.config.ts.
     exclude: ['test/bench/**', 'test/compose/**', '**/node_modules/**', '**/dist/**'],
     pool: 'forks',
     maxWorkers: 2,

@@ -3,14 +3,18 @@
  *   scripts/check                 everything
  *   scripts/check --static        no build and no tests
  *   scripts/check test/unit/wire  only what vitest makes of these arguments, after build and tools
+ * The tests on a Docker Engine (test/compose) are a run of their own, whose images are made while the others run.
  */
-import { spawnSync } from 'node:child_process';
-import { existsSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { spawn, spawnSync } from 'node:child_process';
+import { once } from 'node:events';
+import { closeSync, existsSync, mkdtempSync, openSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 
 const ROOT = path.resolve(import.meta.dirname, '..');
 const MIN_NODE_MAJOR = 24;
+/** As test/compose/kit/lab.ts has it. */
+const ENGINE_CAN_RUN = process.getuid?.() === 0 && existsSync('/usr/bin/apt-get');
 
 interface Step {
   readonly name: string;
@@ -40,7 +44,7 @@ interface TestReport {
   }[];
 }
 
-function main(): number {
+async function main(): Promise<number> {
   const major = Number(process.versions.node.split('.')[0]);
   if (major < MIN_NODE_MAJOR) {
     console.error(
@@ -54,7 +58,7 @@ function main(): number {
     if (args[0] === '--static') return 0;
   }
   if (!BUILD_STEPS.every(runStep)) return 1;
-  return runTests(args, { coverage: args.length === 0 });
+  return closingLine(args.length === 0 ? await runAll() : [runTests(args)]);
 }
 
 function runStep({ name, command }: Step): boolean {
@@ -66,38 +70,77 @@ function runStep({ name, command }: Step): boolean {
   return status === 0;
 }
 
-function runTests(args: readonly string[], { coverage }: { coverage: boolean }): number {
+/** What became of one run of vitest; no report where it broke before it could write one. */
+interface TestRun {
+  readonly status: number;
+  readonly report: TestReport | undefined;
+}
+
+async function runAll(): Promise<readonly TestRun[]> {
+  const folder = mkdtempSync(path.join(tmpdir(), 'outcall-check-'));
+  try {
+    const images = makeImages(path.join(folder, 'images.log'));
+    const most = runTests(['--coverage']);
+    await images;
+    return [most, runTests(['--config', 'vitest.compose.config.ts'])];
+  } finally {
+    rmSync(folder, { recursive: true });
+  }
+}
+
+/** Where an engine can run. What fails here fails again, and is counted, when the tests on the engine begin. */
+async function makeImages(logFile: string): Promise<void> {
+  if (!ENGINE_CAN_RUN) return;
+  const log = openSync(logFile, 'w');
+  const making = spawn(path.join(ROOT, 'scripts/lab/up'), ['--build'], { cwd: ROOT, stdio: ['ignore', log, log] });
+  closeSync(log);
+  const [status] = (await once(making, 'exit')) as [number | null];
+  console.log(`${status === 0 ? 'ok  ' : 'FAIL'} images for the tests on an engine`);
+  if (status !== 0) console.error(readFileSync(logFile, 'utf8'));
+}
+
+function runTests(args: readonly string[]): TestRun {
   const folder = mkdtempSync(path.join(tmpdir(), 'outcall-check-'));
   const file = path.join(folder, 'results.json');
   const reporters = ['--reporter=default', '--reporter=json', `--outputFile.json=${file}`];
-  const status = run(['vitest', 'run', ...(coverage ? ['--coverage'] : []), ...reporters, ...args]);
+  const status = run(['vitest', 'run', ...reporters, ...args]);
   const report = existsSync(file) ? (JSON.parse(readFileSync(file, 'utf8')) as TestReport) : undefined;
   rmSync(folder, { recursive: true });
-  if (report === undefined) {
-    console.error('scripts/check: vitest left no report');
-    return 1;
-  }
-  return closingLine(report, status);
+  return { status, report };
 }
 
-/** Prints what was skipped and the count that closes the run; gives the exit code. */
-function closingLine(report: TestReport, status: number): number {
-  const skipped = report.testResults.flatMap(({ assertionResults }) =>
-    assertionResults
-      .filter((test) => test.status !== 'passed' && test.status !== 'failed')
-      .map((test) => test.fullName),
-  );
+/** Prints what was skipped and the count that closes all runs; gives the exit code. */
+function closingLine(runs: readonly TestRun[]): number {
+  const reports = runs.map(({ report }) => report).filter((report) => report !== undefined);
+  const skipped = reports
+    .flatMap(({ testResults }) => testResults)
+    .flatMap(({ assertionResults }) =>
+      assertionResults
+        .filter((test) => test.status !== 'passed' && test.status !== 'failed')
+        .map((test) => test.fullName),
+    );
   for (const name of skipped) console.log(`skipped: ${name}`);
-  // A file that fails before its first test has no failed test in it: it counts as one.
-  const brokenFiles = report.testResults.filter(
-    ({ status: file, assertionResults }) =>
-      file === 'failed' && !assertionResults.some((test) => test.status === 'failed'),
-  ).length;
-  const failed = report.numFailedTests + brokenFiles;
+  const unreported = runs.length - reports.length;
+  if (unreported > 0) console.error('scripts/check: vitest left no report');
+  const passed = sum(reports.map(({ numPassedTests }) => numPassedTests));
+  const failed = sum(reports.map(failuresOf)) + unreported;
   const inCi = process.env['CI'] === 'true';
   if (inCi && skipped.length > 0) console.error('In CI nothing may be skipped: install what these tests need.');
-  console.log(`${report.numPassedTests} passed, ${failed} failed, ${skipped.length} skipped`);
-  return status !== 0 || failed > 0 || report.numPassedTests === 0 || (inCi && skipped.length > 0) ? 1 : 0;
+  console.log(`${passed} passed, ${failed} failed, ${skipped.length} skipped`);
+  const broken = runs.some(({ status }) => status !== 0);
+  return broken || failed > 0 || passed === 0 || (inCi && skipped.length > 0) ? 1 : 0;
+}
+
+/** A file that fails before its first test has no failed test in it: it counts as one. */
+function failuresOf({ numFailedTests, testResults }: TestReport): number {
+  const brokenFiles = testResults.filter(
+    ({ status, assertionResults }) => status === 'failed' && !assertionResults.some((test) => test.status === 'failed'),
+  );
+  return numFailedTests + brokenFiles.length;
+}
+
+function sum(numbers: readonly number[]): number {
+  return numbers.reduce((total, each) => total + each, 0);
 }
 
 function run(command: readonly string[]): number {
@@ -105,4 +148,4 @@ function run(command: readonly string[]): number {
   return spawnSync(program, args, { cwd: ROOT, stdio: 'inherit' }).status ?? 1;
 }
 
-process.exitCode = main();
+process.exitCode = await main();
