@@ -19,6 +19,7 @@ RUN apt-get update \
 RUN useradd --uid 10021 --user-group --no-create-home --shell /usr/sbin/nologin outcall-worker \
   && useradd --uid 10022 --user-group --no-create-home --shell /usr/sbin/nologin outcall-signer \
   && install -d /etc/outcall/rules /etc/ssl/certs \
+  && install -d -m 0700 /var/lib/outcall \
   # A new volume takes its owner from the folder that it is mounted on.
   && install -d -o outcall-signer -g outcall-signer /etc/outcall/ca /etc/outcall/trust
 WORKDIR /opt/outcall

@@ -24,17 +24,21 @@ export function readAgents(body: string): readonly AgentEntry[] {
   return value['agents'].map((each, index) => {
     const entry = entryOf(each);
     if (entry !== undefined) return entry;
-    throw new AdminProblem(400, `agents[${index}] is not {"id", "name", "image", "labels", "ip"} of a container`);
+    throw new AdminProblem(
+      400,
+      `agents[${index}] is not {"id", "name", "image", "labels", "ip", "fixed"?} of a container`,
+    );
   });
 }
 
 function entryOf(value: unknown): AgentEntry | undefined {
-  if (!isRecord(value) || Object.keys(value).length !== 5) return undefined;
-  const { id, name, image, labels, ip } = value;
+  if (!isRecord(value)) return undefined;
+  const { id, name, image, labels, ip, fixed, ...others } = value;
+  if (Object.keys(others).length > 0 || ('fixed' in value && fixed !== true)) return undefined;
   const address = typeof ip === 'string' ? canonicalIp(ip) : undefined;
   if (typeof id !== 'string' || !CONTAINER_ID.test(id) || address === undefined) return undefined;
   if (!isText(name) || !isText(image) || !areLabels(labels)) return undefined;
-  return { id, name, image, labels, ip: address };
+  return { id, name, image, labels, ip: address, ...(fixed === true ? { fixed } : {}) };
 }
 
 function isText(value: unknown): value is string {

@@ -1,10 +1,11 @@
 /**
  * What is known of the containers behind the appliance, by their address: told by `outcall attach` and `outcall watch`
- * through the admin API, kept in memory alone. Gives the same object until it changes. An address that nobody spoke for
- * has no name, no image and no labels, so no rule that asks for one of them matches it.
+ * through the admin API; agents-file.ts keeps some of it. Gives the same object until it changes. An address that nobody
+ * spoke for has no name, no image and no labels, so no rule that asks for one of them matches it.
  */
 import type { AgentEntry } from '../domain/admin-api.ts';
 import type { AgentFacts } from '../domain/facts.ts';
+import type { AgentsFile } from './agents-file.ts';
 
 /** Twice the addresses of the usual agents' network; who forges more gets new objects of the same content. */
 const MAX_UNKNOWN = 65_536;
@@ -14,9 +15,13 @@ export class AgentDirectory {
   readonly #known = new Map<string, AgentFacts>();
   readonly #unknown = new Map<string, AgentFacts>();
   readonly #onChange: (() => void) | undefined;
+  readonly #file: AgentsFile | undefined;
 
-  constructor(onChange?: () => void) {
+  /** What the file holds is known from the start. */
+  constructor(onChange?: () => void, file?: AgentsFile) {
     this.#onChange = onChange;
+    for (const entry of file?.read() ?? []) this.#add(entry);
+    this.#file = file;
   }
 
   /** `ip` in canonical form. */
@@ -33,11 +38,9 @@ export class AgentDirectory {
     for (const entry of entries) {
       const former = [...this.#entries.values()].filter(({ id, ip }) => id === entry.id || ip === entry.ip);
       for (const each of former) this.#drop(each);
-      const { id, name, image, labels, ip } = entry;
-      this.#entries.set(id, entry);
-      this.#known.set(ip, { name, image, labels, ip });
+      this.#add(entry);
     }
-    this.#onChange?.();
+    this.#changed();
   }
 
   /** False where nothing was known of it. */
@@ -45,7 +48,7 @@ export class AgentDirectory {
     const entry = this.#entries.get(id);
     if (entry === undefined) return false;
     this.#drop(entry);
-    this.#onChange?.();
+    this.#changed();
     return true;
   }
 
@@ -54,6 +57,17 @@ export class AgentDirectory {
     const said = new Map(entries.map((entry) => [entry.id, JSON.stringify(entry)]));
     for (const entry of this.entries) if (said.get(entry.id) !== JSON.stringify(entry)) this.#drop(entry);
     this.tell(entries.filter(({ id }) => !this.#entries.has(id)));
+  }
+
+  #changed(): void {
+    this.#file?.write(this.entries);
+    this.#onChange?.();
+  }
+
+  #add(entry: AgentEntry): void {
+    const { id, name, image, labels, ip } = entry;
+    this.#entries.set(id, entry);
+    this.#known.set(ip, { name, image, labels, ip });
   }
 
   #drop({ id, ip }: AgentEntry): void {

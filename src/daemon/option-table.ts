@@ -216,6 +216,13 @@ export const OPTION_TABLE = {
     fallback: undefined,
     check: checkListen('127.0.0.1:9464'),
   },
+  agentsFile: {
+    flag: '--agents-file',
+    placeholder: 'FILE',
+    help: 'where to keep, over a restart, who the attached agents are',
+    fallback: undefined,
+    check: checkPath('/var/lib/outcall/agents.json'),
+  },
   lock: {
     flag: '--lock',
     placeholder: undefined,

@@ -21,6 +21,7 @@ import { formatProblem } from '../policy/problem.ts';
 import { emptyRuleSet, type RuleSet } from '../policy/rule-set.ts';
 import { adminBackend } from './admin-backend.ts';
 import { AgentDirectory } from './agents.ts';
+import { openAgentsFile } from './agents-file.ts';
 import type { AgentsNetwork } from './agents-network.ts';
 import type { CaKeeper } from './ca-keeper.ts';
 import { makeCaKeeper } from './ca-source.ts';
@@ -57,7 +58,7 @@ export class Supervisor {
   readonly #feed: RecordFeed;
   readonly #workerOutputs = new Set<Readable>();
   readonly #pool: WorkerPool;
-  readonly #agents = new AgentDirectory(() => this.#agentsChanged());
+  readonly #agents: AgentDirectory;
   /** Of DNS. */
   readonly #counts = new FlowCounts();
   readonly #process = new ProcessFigures('outcalld');
@@ -73,6 +74,7 @@ export class Supervisor {
   constructor(setup: SupervisorSetup) {
     const { options, entry, environment, log } = setup;
     this.#setup = setup;
+    this.#agents = new AgentDirectory(() => this.#agentsChanged(), openAgentsFile(options.agentsFile, log));
     this.#output = new LineWriter(STDOUT_FD, {
       flushAfterMs: PASS_ON_AFTER_MS,
       onTrouble: (error) => this.#outputTrouble(error),

@@ -144,7 +144,7 @@ async function introduce(
   undo: UndoStack,
 ): Promise<void> {
   undo.push('what the appliance knows', () => forgetAgent(engine, appliance, container.id));
-  await tellAgents(engine, appliance, [agentEntry(container, address)]);
+  await tellAgents(engine, appliance, [agentEntry(container, address, true)]);
 }
 
 async function trustStep(

@@ -4,9 +4,9 @@ import { AGENT_LIMITS } from '../domain/admin-api.ts';
 import type { ContainerView } from './container-view.ts';
 
 /** Labels beyond the limits are left out: a rule that asks for one of them does not match. */
-export function agentEntry({ id, name, image, labels }: ContainerView, ip: string): AgentEntry {
+export function agentEntry({ id, name, image, labels }: ContainerView, ip: string, fixed: boolean): AgentEntry {
   const kept = Object.entries(labels)
     .filter(([key, value]) => key.length + value.length <= AGENT_LIMITS.labelChars)
     .slice(0, AGENT_LIMITS.labels);
-  return { id, name, image, labels: Object.fromEntries(kept), ip };
+  return { id, name, image, labels: Object.fromEntries(kept), ip, ...(fixed ? { fixed } : {}) };
 }

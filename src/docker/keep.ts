@@ -31,7 +31,10 @@ export async function keep(engine: Engine, shared: Appliance, id: string): Promi
   }
   if (isAppliance(container) || container.labels[ROLE_LABEL] !== undefined) return 'none';
   if (isIsolated(appliance.network)) await serve(engine, appliance);
-  if (endpoint.address !== '') await tellAgents(engine, appliance, [agentEntry(container, endpoint.address)]);
+  if (endpoint.address !== '') {
+    const isFixed = endpoint.fixedAddress !== undefined;
+    await tellAgents(engine, appliance, [agentEntry(container, endpoint.address, isFixed)]);
+  }
   if (beforeOf(container, appliance.network.name) === undefined) return 'known';
   await mend(engine, appliance, container);
   return 'locked';

@@ -57,7 +57,7 @@ export async function recreate(
     const made = () => start(engine, container.name, options, undo);
     const id = await steps.run('making it anew', made, () => `on network ${appliance.network.name} as ${address}`);
     const view = await inspectContainer(engine, id);
-    await tellAgents(engine, appliance, [agentEntry(view, address)]);
+    await tellAgents(engine, appliance, [agentEntry(view, address, true)]);
     const warnings = await insistOnLockable(engine, appliance, view, isolate);
     const verifying = () => verified(engine, appliance, id);
     const checks = await steps.run('looking from inside', verifying, (all) => `${all.length} checks from inside hold`);

@@ -163,6 +163,8 @@ export interface AgentEntry {
   readonly image: string;
   readonly labels: Readonly<Record<string, string>>;
   readonly ip: string;
+  /** The address is its own for as long as it exists: given by name, not by the engine. What is told is then kept. */
+  readonly fixed?: true;
 }
 
 /** What one entry may hold: what compose and common tools write is far below. */
