@@ -16,6 +16,8 @@ export interface AgentOptions {
   readonly network?: string;
   /** False: the engine is not told to ask the appliance for names. */
   readonly dns?: boolean;
+  /** What it runs; without it, nothing that does anything. */
+  readonly command?: readonly string[];
 }
 
 export class Agent implements AsyncDisposable {
@@ -44,6 +46,7 @@ export class Agent implements AsyncDisposable {
 /** Starts a container that does nothing by itself, with DNS and trust as `compose/agent.yaml` has them. */
 export async function startAgent(options: AgentOptions = {}): Promise<Agent> {
   const { image = 'outcall-agent', args = [], network = 'outcall', proxy = false, dns = true } = options;
+  const { command = ['sleep', 'infinity'] } = options;
   const variables = { ...TRUST_VARIABLES, ...(proxy ? PROXY_VARIABLES : {}) };
   const id = await docker([
     'run',
@@ -57,8 +60,7 @@ export async function startAgent(options: AgentOptions = {}): Promise<Agent> {
     ...Object.entries(variables).flatMap(([name, value]) => ['--env', `${name}=${value}`]),
     ...args,
     image,
-    'sleep',
-    'infinity',
+    ...command,
   ]);
   const address = await docker(['inspect', '-f', `{{(index .NetworkSettings.Networks "${network}").IPAddress}}`, id]);
   return new Agent(id, address);

@@ -105,8 +105,10 @@ export class Appliance implements AsyncDisposable {
     writeFileSync(join(RULES_DIR, 'rules.yaml'), text);
   }
 
-  async logs(): Promise<string> {
-    const { stdout, stderr } = await tryDocker(['logs', 'outcall-appliance-1']);
+  /** What it said, since a time in RFC 3339 if one is given. */
+  async logs(since?: string): Promise<string> {
+    const from = since === undefined ? [] : ['--since', since];
+    const { stdout, stderr } = await tryDocker(['logs', ...from, 'outcall-appliance-1']);
     return stdout + stderr;
   }
 
@@ -120,8 +122,10 @@ export class Appliance implements AsyncDisposable {
   }
 }
 
-/** What the last file may have left; the engine must be up. */
-export async function removeAppliance(): Promise<void> {
+/** What the last file left, or a run that was killed; the engine must be up. */
+export async function removeEverything(): Promise<void> {
+  const left = (await docker(['ps', '--all', '--quiet'])).split('\n').filter(Boolean);
+  if (left.length > 0) await docker(['rm', '--force', '--volumes', ...left]);
   if (existsSync(OVERRIDE_FILE)) await new Appliance().remove();
 }
 

@@ -4,7 +4,7 @@
  */
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { removeAppliance } from './appliance.ts';
+import { removeEverything } from './appliance.ts';
 import { ENGINE_CAN_RUN, LAB_VARIABLES, lab, ROOT } from './lab.ts';
 
 /** From nothing on a busy machine of two cores. */
@@ -15,13 +15,14 @@ export async function setup(): Promise<(() => Promise<void>) | undefined> {
   const end = endWithUs();
   try {
     await lab('up', [], FROM_NOTHING_MS);
+    await removeEverything();
   } catch (error) {
     await end();
     throw error;
   }
   return async () => {
     try {
-      await removeAppliance();
+      await removeEverything();
     } finally {
       await end();
     }

@@ -55,7 +55,14 @@ describe('outcall attach', () => {
     expect(web.files.get('/etc/resolv.conf')).toContain(`nameserver ${APPLIANCE_ADDRESS}\n`);
     expect(web.files.get('/etc/resolv.conf')).not.toContain(HOST_RESOLVER);
     expect([...world.agents.values()]).toEqual([
-      { id: web.id, name: 'web', image: 'debian:bookworm-slim', labels: { team: 'a' }, ip: attached.address, fixed: true },
+      {
+        id: web.id,
+        name: 'web',
+        image: 'debian:bookworm-slim',
+        labels: { team: 'a' },
+        ip: attached.address,
+        fixed: true,
+      },
     ]);
     expect(attached).toMatchObject({ again: false, left: ['bridge', 'backend'], network: 'outcall' });
     expect(attached.checks.every(({ ok }) => ok)).toBe(true);
