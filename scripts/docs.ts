@@ -7,7 +7,8 @@ import path from 'node:path';
 import { JSON_TYPE } from '../src/admin/route.ts';
 import { ROUTES } from '../src/admin/routes.ts';
 import { METRIC_NAMES, METRICS } from '../src/audit/metrics.ts';
-import { environmentName, OPTION_TABLE, type OptionSpec } from '../src/daemon/option-table.ts';
+import { environmentName, type OptionSpec } from '../src/daemon/option-spec.ts';
+import { OPTION_TABLE } from '../src/daemon/option-table.ts';
 import { type Blame, FAILURE_REASONS, FAILURES } from '../src/domain/failure.ts';
 
 const WHO: Readonly<Record<Blame, string>> = {

@@ -6,7 +6,6 @@
 import { LOG_LEVELS } from '../audit/log.ts';
 import { DEFAULT_ADMIN_SOCKET } from '../domain/admin-api.ts';
 import {
-  type Checked,
   checkCidrs,
   checkEnforcement,
   checkInteger,
@@ -19,17 +18,7 @@ import {
   checkSwitch,
   checkUser,
 } from './option-checks.ts';
-
-export interface OptionSpec<T> {
-  /** Long flag with its dashes; OUTCALL_LISTEN is the environment's name for --listen. */
-  readonly flag: `--${string}`;
-  /** Placeholder in the help text; undefined for a switch. */
-  readonly placeholder: string | undefined;
-  readonly help: string;
-  /** What holds when neither flag nor environment says anything, as it would be written; undefined for "not set". */
-  readonly fallback: string | undefined;
-  check(text: string): Checked<T>;
-}
+import type { OptionSpec } from './option-spec.ts';
 
 /** A worker per core is the useful number; more than this is a mistyped value. */
 const MAX_WORKERS = 256;
@@ -303,8 +292,3 @@ export const OPTION_TABLE = {
 } as const satisfies Record<string, OptionSpec<unknown>>;
 
 export type OptionName = keyof typeof OPTION_TABLE;
-
-/** The name of an option in the environment: --max-head-bytes is OUTCALL_MAX_HEAD_BYTES. */
-export function environmentName(flag: string): string {
-  return `OUTCALL_${flag.slice('--'.length).toUpperCase().replaceAll('-', '_')}`;
-}

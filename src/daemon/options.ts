@@ -6,7 +6,8 @@ import { Command, CommanderError } from 'commander';
 import { lockProblems } from './lock-options.ts';
 import { operatorProblems } from './operator-options.ts';
 import type { Checked } from './option-checks.ts';
-import { environmentName, OPTION_TABLE, type OptionName } from './option-table.ts';
+import { environmentName } from './option-spec.ts';
+import { OPTION_TABLE, type OptionName } from './option-table.ts';
 
 type ValueOf<N extends OptionName> = ReturnType<(typeof OPTION_TABLE)[N]['check']> extends Checked<infer T> ? T : never;
 /** Those without a fallback in the table. */

@@ -1,5 +1,6 @@
 import { describe, expect, it } from 'vitest';
-import { environmentName, OPTION_TABLE } from '../../../src/daemon/option-table.ts';
+import { environmentName } from '../../../src/daemon/option-spec.ts';
+import { OPTION_TABLE } from '../../../src/daemon/option-table.ts';
 import { type DaemonOptions, parseOptions } from '../../../src/daemon/options.ts';
 
 function options(args: readonly string[], environment: NodeJS.ProcessEnv = {}): DaemonOptions {
