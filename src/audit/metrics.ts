@@ -29,6 +29,7 @@ export const METRICS = {
   outcall_audit_blocked: { type: 'gauge', help: '1 while records cannot be written, and so new flows are refused.' },
   outcall_rules_generation: { type: 'gauge', help: 'The rule set in force; 1 is that of the start.' },
   outcall_rules: { type: 'gauge', help: 'Rules in force.' },
+  outcall_rules_in_audit: { type: 'gauge', help: 'Rules in force whose blocks are recorded and not enforced.' },
   outcall_rules_loaded_time_seconds: { type: 'gauge', help: 'When the rule set in force was taken.' },
   outcall_rules_refused: { type: 'gauge', help: '1 while the rules on disk have errors, and so are not in force.' },
   outcall_agents: { type: 'gauge', help: 'Containers that were told of.' },

@@ -61,6 +61,7 @@ function addDaemon(samples: Samples, { status, agents, grants }: MetricsParts): 
 function addRules(samples: Samples, status: StatusAnswer): void {
   samples.add('outcall_rules_generation', status.generation);
   samples.add('outcall_rules', status.rules);
+  samples.add('outcall_rules_in_audit', status.rules_in_audit);
   samples.add('outcall_rules_loaded_time_seconds', Date.parse(status.loaded_at) / MS_PER_SECOND);
   samples.add('outcall_rules_refused', Number(status.reload_problems.length > 0));
 }
