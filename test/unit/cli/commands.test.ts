@@ -75,6 +75,7 @@ describe('outcall', () => {
     [['rules', 'check'], /missing required argument/],
     [['logs', '--tail', 'all'], /--tail: "all" is not a number from 0 to 1000; write --tail 100/],
     [['logs', '--tail', '1001'], /--tail: "1001" is not/],
+    [['logs', '--verdict', 'denied'], /Allowed choices are allow, block, failed, would_block/],
   ])('refuses %j as wrong usage with 2', async (args, message) => {
     const { code, out, err } = await runCli(...args);
     expect([code, out]).toEqual([2, '']);
@@ -279,5 +280,15 @@ describe('outcall logs', () => {
       code: 0,
       out: lines,
     });
+  });
+
+  it('asks for the records of an agent, a host, a verdict or a rule, whatever characters they have', async () => {
+    const asked = '/v1/records?tail=100&follow=1&agent=web+%26+1&host=*.example.com&verdict=block&rule=a%2Fb';
+    const body = `${JSON.stringify(aRecord())}\n`;
+    await using daemon = await FakeDaemon.start({ [`GET ${asked}`]: { type: 'application/x-ndjson', body } });
+    const filters = ['--agent', 'web & 1', '--host', '*.example.com', '--verdict', 'block', '--rule', 'a/b'];
+    const { code, out } = await runCli('logs', '--follow', '--json', ...filters, '--admin-socket', daemon.socketPath);
+    expect([code, out]).toEqual([0, body]);
+    expect(daemon.asked).toEqual([`GET ${asked}`]);
   });
 });
