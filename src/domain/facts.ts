@@ -92,8 +92,8 @@ export interface RequestFacts extends ConnectFacts {
   readonly bodySize: number;
   /** undefined: not read (yet); null: read in part or undecodable, so unavailable; else the decoded text. */
   readonly body: string | null | undefined;
-  /** Of the connection that was decrypted, where some rule looks at it (RuleSet.usesTls). */
-  readonly tls?: TlsFacts;
+  /** Of the connection that was decrypted. */
+  readonly tls?: TlsFacts | undefined;
 }
 
 /** Known once the head of the final response has been read (a 101 is final). */

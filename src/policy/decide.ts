@@ -96,11 +96,6 @@ export class Decider {
     return rules.some((rule) => rule.view.mode === 'intercept' && mayMatch(evaluate(rule.read, this.#asked)));
   }
 
-  /** Some rule may want the ClientHello of requests to this host. */
-  usesTls(host: Host): boolean {
-    return this.#finder.candidates(host).some((rule) => rule.usesHello);
-  }
-
   /** A block rule that may match something inside does not take the name away; one that cannot be evaluated does. */
   #nameBy(scheme: Scheme, facts: NameFacts): Verdict {
     this.#asked.setName(facts, scheme);

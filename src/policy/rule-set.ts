@@ -38,8 +38,6 @@ export interface RuleSet {
   decideRequest(facts: RequestFacts): Decision;
   /** Asked where allow.checksResponse, with the facts that `allow` was given for: `allow`, or why not. */
   decideResponse(allow: Allow, facts: RequestFacts, response: ResponseFacts): Verdict;
-  /** Some rule looks at the ClientHello of decrypted connections to this host: RequestFacts.tls is wanted. */
-  usesTls(host: Host): boolean;
   /** DNS: does some allow rule have a use for this name, everything that is not known yet taken as it may please. */
   decideName(facts: NameFacts): Verdict;
   /**
@@ -87,7 +85,6 @@ export function ruleSet(
       const rule = byId.get(allow.ruleId);
       return rule === undefined ? DEFAULT_BLOCK : decider.response(rule, allow, facts, response);
     },
-    usesTls: (host) => decider.usesTls(host),
     decideName: (facts) => decider.name(facts),
     namedPorts: (facts) => decider.namedPorts(facts),
     couldIntercept: (host) => decider.couldIntercept(host),

@@ -4,6 +4,7 @@
  */
 import { constants, performServerHandshake, type ServerHttp2Session, type ServerHttp2Stream } from 'node:http2';
 import type { TLSSocket } from 'node:tls';
+import type { TlsFacts } from '../domain/facts.ts';
 import type { FlowFailure } from '../domain/failure.ts';
 import type { RuleSet } from '../policy/rule-set.ts';
 import { type OriginRequest, originKey } from '../upstream/origin.ts';
@@ -24,6 +25,8 @@ const BROKEN_CODES: ReadonlySet<string> = new Set(['ERR_HTTP2_ERROR', 'ERR_HTTP2
 
 export interface H2Site {
   readonly origin: OriginRequest;
+  /** Of the ClientHello. */
+  readonly tls: TlsFacts;
   readonly origins: H2Origins;
   /** A session that was made before the agent was answered. */
   readonly session: OriginSession | undefined;

@@ -53,7 +53,7 @@ export class H2Exchange implements GateOwner, RelayOwner {
     this.#requestDone = endStream;
     stream.on('error', () => undefined);
     stream.once('close', () => this.#onAgentClosed());
-    const read = readH2Request(this.#connection.flow, this.#connection.site.origin, raw);
+    const read = readH2Request(this.#connection.flow, this.#connection.site, raw);
     if (read instanceof FlowFailure) {
       const method = raw[raw.indexOf(':method') + 1] ?? '';
       this.#record.unread(method, raw[raw.indexOf(':authority') + 1], raw[raw.indexOf(':path') + 1] ?? '');

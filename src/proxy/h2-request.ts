@@ -3,7 +3,7 @@
  * (RFC 9113 sections 8.2, 8.3; RFC 8441; threats 2, 8, 10, 11).
  */
 
-import { fieldValue, type HeaderList, type RequestFacts, type ResponseFacts } from '../domain/facts.ts';
+import { fieldValue, type HeaderList, type RequestFacts, type ResponseFacts, type TlsFacts } from '../domain/facts.ts';
 import { FlowFailure } from '../domain/failure.ts';
 import { hostInUrl } from '../domain/hostname.ts';
 import type { OriginRequest } from '../upstream/origin.ts';
@@ -21,8 +21,18 @@ export interface ReadH2Request {
   readonly facts: RequestFacts;
 }
 
-/** `raw`: flat names and values as node:http2 gives them. `origin`: what the connection was opened for. */
-export function readH2Request(flow: Flow, origin: OriginRequest, raw: readonly string[]): ReadH2Request | FlowFailure {
+/** What the connection was opened for, and what its ClientHello said. */
+interface OpenedFor {
+  readonly origin: OriginRequest;
+  readonly tls: TlsFacts;
+}
+
+/** `raw`: flat names and values as node:http2 gives them. */
+export function readH2Request(
+  flow: Flow,
+  { origin, tls }: OpenedFor,
+  raw: readonly string[],
+): ReadH2Request | FlowFailure {
   const parsed = readH2RequestHeaders(raw);
   if (!parsed.ok) return new FlowFailure('bad_request', { detail: parsed.detail });
   const request = parsed.value;
@@ -46,6 +56,7 @@ export function readH2Request(flow: Flow, origin: OriginRequest, raw: readonly s
     headers: ['host', request.authority, ...(asUpgrade ? UPGRADE_FIELDS : []), ...request.headers],
     bodySize: Number(fieldValue(request.headers, 'content-length') ?? 0),
     body: undefined,
+    tls,
   };
   return { request, facts };
 }

@@ -84,7 +84,10 @@ async function serve(flow: Flow, request: InterceptRequest, { leaves, origins, c
     new H2Connection(
       flow,
       stream,
-      { origin, origins, fields: interceptedFields(request), session: learnt.session, unreachable: learnt.unreachable },
+      {
+        ...{ origin, origins, tls: request.known.tls, fields: interceptedFields(request) },
+        ...{ session: learnt.session, unreachable: learnt.unreachable },
+      },
       permittedBy,
     ).start();
     return;
@@ -176,6 +179,7 @@ function decryptedSite(flow: Flow, request: InterceptRequest, unreachable: FlowF
   return {
     scheme: 'https',
     taken: 'intercept',
+    tls: request.known.tls,
     fields: interceptedFields(request),
     unreachable,
     locate: fixedLocator(origin.host, origin.port, HTTPS_PORT),

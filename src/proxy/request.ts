@@ -35,6 +35,7 @@ export function readRequest(flow: Flow, site: Site, head: RequestHead): ReadRequ
       headers: head.headers,
       bodySize: head.framing.kind === 'length' ? head.framing.bytes : 0,
       body: undefined,
+      tls: site.tls,
     },
   };
 }

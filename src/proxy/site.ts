@@ -3,7 +3,7 @@
  * the explicit door, plain HTTP inside a CONNECT, and decrypted TLS; they differ only in their site.
  */
 
-import type { Scheme } from '../domain/facts.ts';
+import type { Scheme, TlsFacts } from '../domain/facts.ts';
 import type { FailureReason, FlowFailure } from '../domain/failure.ts';
 import { type Host, hostInUrl } from '../domain/hostname.ts';
 import type { OriginRequest } from '../upstream/origin.ts';
@@ -36,6 +36,8 @@ interface Refused {
 export interface Site {
   readonly scheme: Scheme;
   readonly taken: 'intercept' | 'forward';
+  /** Of the ClientHello, where the connection was decrypted. */
+  readonly tls: TlsFacts | undefined;
   /** What every audit record of this connection says, beside what a request adds. */
   readonly fields: OutcomeFields;
   /** Where this request wants to go, or why it may not. */
@@ -118,6 +120,7 @@ function plainUpstream(flow: Flow): Omit<Site, 'locate' | 'fields'> {
   return {
     scheme: 'http',
     taken: 'forward',
+    tls: undefined,
     unreachable: undefined,
     take: (origin) => upstream.takePlain(origin),
     dial: (origin) => upstream.dialPlain(origin),

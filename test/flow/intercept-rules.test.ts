@@ -7,6 +7,7 @@ import { openHttps } from '../kit/agent.ts';
 import type { RequestText } from '../kit/agent-socket.ts';
 import { fieldOf } from '../kit/http1-reply.ts';
 import { rulesFile } from '../kit/rules.ts';
+import { startH2Scene } from './h2-scene.ts';
 import {
   ask,
   blockRule,
@@ -67,6 +68,34 @@ describe('a rule on what is inside TLS', () => {
     expect(scene.origin.bytes).toBe(0);
     expect(await send(good)).toBe(200);
     expect(scene.origin.requests.count).toBe(1);
+  });
+});
+
+describe('a rule on the ClientHello', () => {
+  const RULES = (hello: string) =>
+    rulesFile(
+      interceptRule('by-hello', `http.host == "api.test" && http.method == "GET" && ${hello}`),
+      interceptRule('post', 'http.host == "api.test" && http.method == "POST"'),
+    );
+
+  it('is asked of each request with what the connection began with, over HTTP/1.1 and HTTP/2', async () => {
+    await using h1 = await startInterceptScene({ rules: RULES('tls.version == "1.3"') });
+    for (const [maxVersion, status] of [
+      ['TLSv1.2', 403],
+      ['TLSv1.3', 200],
+    ] as const) {
+      await using agent = await h1.open({ maxVersion });
+      expect((await ask(agent, '/', { method: 'POST', body: '' })).status).toBe(200);
+      expect((await ask(agent, '/')).status).toBe(status);
+    }
+    for (const [hello, status] of [
+      ['"h2" in tls.alpn', 200],
+      ['tls.alpn == ["http/1.1"]', 403],
+    ] as const) {
+      await using h2 = await startH2Scene({ rules: RULES(hello) });
+      await using agent = await h2.open();
+      expect((await agent.request({ ':path': '/' })).status).toBe(status);
+    }
   });
 });
 

@@ -6,6 +6,7 @@ import { describe, expect, it, vi } from 'vitest';
 import { fieldOf } from '../kit/http1-reply.ts';
 import { says } from '../kit/raw-origin.ts';
 import { rulesFile } from '../kit/rules.ts';
+import { DOORS, startDoors } from '../property/doors.ts';
 import {
   ask,
   blockRule,
@@ -239,6 +240,13 @@ describe('a WebSocket under a rule on the answer', () => {
       if (status === 403) expect(await peer?.untilEnded()).not.toBeUndefined();
     }
   });
+});
+
+it.each(DOORS)('an answer has the same verdict through every door: %s', async (door) => {
+  await using doors = await startDoors({ rules: answering('http.response.status == 204') });
+  expect(await doors.ask(door, { path: '/status/204' })).toEqual([204, undefined]);
+  expect(await doors.ask(door, { path: '/' })).toEqual([403, 'answers']);
+  expect(doors.origins[door].requests.count).toBe(2);
 });
 
 it('answers are asked about only where the rule that let their request through looks at them', async () => {

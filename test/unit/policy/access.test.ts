@@ -69,6 +69,16 @@ describe('what an agent may use', () => {
       [{ condition: 'http.host == "git.a.com"', egress: { mode: 'direct_ip', ports: [22] } }],
       ['git.a.com tcp 22 any|'],
     ],
+    [
+      'a certificate that is yet to be seen',
+      [{ condition: 'http.host == "a.com"', egress: { tls: { server_san: { exact: ['a.com'] } } } }],
+      ['a.com https any |any'],
+    ],
+    [
+      'answers that are yet to be seen',
+      [{ condition: 'http.host == "a.com"', egress: { ...INTERCEPT, response: 'http.response.status == 200' } }],
+      ['a.com https,http any |any'],
+    ],
     ['everything', [{ condition: 'true' }], ['* https,http any any|']],
     ['nothing', [{ condition: 'http.host == "a.com"', action: 'block' }], []],
   ])('is told by %s', (_, rules, lines) => {

@@ -202,8 +202,6 @@ describe('tls.* in conditions', () => {
     const old = { condition: `${HOST} && tls.version == "1.2"`, action: 'block' } as const;
     const rules = ruleSetOf(old, { condition: HOST, egress: INTERCEPT });
     const asked = (more: object) => told(rules.decideRequest(request('api.a.com', more)) as never);
-    expect(rules.usesTls(hello().host)).toBe(true);
-    expect(rules.usesTls(hello({}, 'b.com').host)).toBe(false);
     expect(asked({ tls: hello().tls })).toBe('allow rule-1');
     expect(asked({ tls: hello({ version: '1.2' }).tls })).toBe('block rule-0 (rule)');
     expect(asked({})).toBe('block rule-0 (error)');
