@@ -14,6 +14,11 @@ export interface AskedOptions {
   readonly header: readonly string[];
   readonly body?: string;
   readonly recordType: string;
+  readonly sni?: string;
+  readonly tlsVersion?: string;
+  readonly alpn?: string;
+  readonly status?: string;
+  readonly responseHeader: readonly string[];
   readonly agent?: string;
   readonly agentIp: string;
   readonly agentImage: string;
@@ -36,6 +41,11 @@ export function withAskedOptions(command: Command): Command {
     .option('--path <path>', 'path and query')
     .option('--header <field>', 'a header field, as "X-Team: red"; may be repeated', list, [])
     .option('--body <text>', 'the body')
+    .option('--sni <name>', 'server name in the ClientHello (default, with --tls-version or --alpn: the host)')
+    .option('--tls-version <version>', 'the highest that it offers (default, with --sni or --alpn: 1.3)')
+    .option('--alpn <list>', 'protocols that it offers, as h2,http/1.1')
+    .option('--status <number>', "the origin's answer, for rules that look at it")
+    .option('--response-header <field>', 'a header field of it; may be repeated', list, [])
     .option('--record-type <type>', 'what the DNS filter is asked for', 'A')
     .option('--agent <name>', "the agent's container")
     .option('--agent-ip <address>', 'its address', '')
@@ -56,7 +66,25 @@ export function askedByOptions(options: AskedOptions): Asked {
     agent: { name: agent, ip: agentIp, image: agentImage, labels },
     ...{ host, port: portOf(options), recordType: options.recordType.toUpperCase() },
     ...(request === undefined ? {} : { request }),
+    ...tlsOf(options, host),
+    ...responseOf(options),
   };
+}
+
+function tlsOf({ sni, tlsVersion, alpn }: AskedOptions, host: string): Pick<Asked, 'tls'> {
+  if (sni === undefined && tlsVersion === undefined && alpn === undefined) return {};
+  const name = sni === '' ? '' : canonicalHost(sni ?? host);
+  if (name === undefined) throw usage(`--sni: ${sni} is not a host name`);
+  return { tls: { sni: name, version: tlsVersion ?? '1.3', alpn: alpn === undefined ? [] : alpn.split(',') } };
+}
+
+function responseOf({ status, responseHeader }: AskedOptions): Pick<Asked, 'response'> {
+  if (status === undefined && responseHeader.length === 0) return {};
+  if (!/^[2-5][0-9]{2}$/.test(status ?? '200')) throw usage(`--status: ${status} is not a status from 200 to 599`);
+  const headers = responseHeader.flatMap((field) =>
+    pair(field, ':', '--response-header: write it as "Content-Type: text/html"'),
+  );
+  return { response: { status: Number(status ?? '200'), headers } };
 }
 
 function requestOf(options: AskedOptions): AskedRequest | undefined {

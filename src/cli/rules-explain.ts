@@ -67,9 +67,9 @@ function replayText({ record, asked, explanation }: Replayed): string {
 }
 
 /** Whether the rules that were read say today what was said then. */
-function comparison({ verdict, rule, generation }: AuditRecord, now: PhaseTrace): string {
+function comparison({ verdict, rule, would_block, generation }: AuditRecord, now: PhaseTrace): string {
   const then = verdict === 'failed' ? 'it failed' : `${verdict} by ${rule}`;
-  const same = now.verdict === verdict && now.rule === rule;
+  const same = now.verdict === verdict && now.rule === rule && now.wouldBlock === would_block;
   return same
     ? `the same as recorded, by generation ${generation}`
     : `recorded by generation ${generation}: ${then}; now: ${verdictText(now)}`;

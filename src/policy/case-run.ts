@@ -1,6 +1,7 @@
 /** Runs cases against a rule set, and says which rules decided none of them: nobody would notice if those were wrong. */
+import type { AgentFacts } from '../domain/facts.ts';
 import type { RuleCase } from './cases.ts';
-import type { PhaseTrace } from './explain.ts';
+import type { Asked, PhaseTrace } from './explain.ts';
 import { nearest } from './problem.ts';
 import type { RuleView } from './rule.ts';
 import type { RuleSet } from './rule-set.ts';
@@ -24,21 +25,32 @@ export interface CasesOutcome {
 export function runCases(rules: RuleSet, cases: readonly RuleCase[]): CasesOutcome {
   const ids = new Set([...rules.rules.map(({ id }) => id), 'default']);
   const results = cases.map((one) => runCase(rules, one, ids));
-  const deciders = new Set(results.map(({ answer }) => answer.rule));
+  const deciders = new Set(results.flatMap(({ answer }) => [answer.rule, answer.wouldBlock]));
   const dead = rules.rules.filter(({ id }) => !deciders.has(id));
   const all = rules.rules.length;
   return { results, dead, coveragePercent: all === 0 ? 100 : ((all - dead.length) / all) * 100 };
 }
 
 function runCase(rules: RuleSet, one: RuleCase, ids: ReadonlySet<string>): CaseResult {
-  const answer = rules.explain(one.asked).phases.at(-1) as PhaseTrace;
+  const answer = rules.explain(askedOf(rules, one)).phases.at(-1) as PhaseTrace;
   const failures: string[] = [];
   if (answer.verdict !== one.expect) failures.push(`expected ${one.expect}, got ${answer.verdict} by ${answer.rule}`);
   else if (one.rule !== undefined && answer.rule !== one.rule)
     failures.push(`expected ${one.expect} by ${one.rule}, got it by ${answer.rule}${meant(one.rule, ids)}`);
   if (answer.verdict === 'allow' && one.expect === 'allow' && one.mode !== undefined && answer.mode !== one.mode)
     failures.push(`expected mode ${one.mode}, got ${answer.mode}`);
+  if (one.wouldBlock !== undefined && answer.wouldBlock !== one.wouldBlock)
+    failures.push(`expected that ${one.wouldBlock} would block it, got ${answer.wouldBlock ?? 'nothing that would'}`);
   return { case: one, failures, answer };
+}
+
+/** A certificate that holds, does so under whatever roots these rules ask for. */
+function askedOf(rules: RuleSet, { asked, trusted }: RuleCase): Asked {
+  const { agent, host, port, tls, certificate } = asked;
+  if (!trusted || !certificate || tls === undefined || port === undefined) return asked;
+  const hello = rules.decideHello({ agent: agent as AgentFacts, host, port, tls });
+  const validUnder = hello.action === 'need_certificate' ? hello.trustSets.map(({ id }) => id) : [];
+  return { ...asked, certificate: { ...certificate, validUnder } };
 }
 
 function meant(id: string, ids: ReadonlySet<string>): string {

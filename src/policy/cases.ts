@@ -2,101 +2,26 @@
  * Files of cases for `outcall rules test`: what is asked, and what the rules must answer. Strict as rule files are, with
  * every problem at its line. Decides nothing: see case-run.ts. Never read by the daemon.
  */
-import { z } from 'zod';
-import { canonicalHost, type Host } from '../domain/hostname.ts';
+import type { CertificateFacts } from '../domain/facts.ts';
+import { canonicalHost, type Host, isAddress } from '../domain/hostname.ts';
+import {
+  type AgentInput,
+  agentSchema,
+  type CaseInput,
+  type CertificateInput,
+  casesSchema,
+  type HeadersInput,
+  REQUEST,
+} from './case-schema.ts';
 import type { Asked } from './explain.ts';
 import type { RuleSource } from './load.ts';
 import { type Problem, shown } from './problem.ts';
 import { reportIssues } from './schema-problems.ts';
 import { type PathKey, YamlSource } from './yaml-source.ts';
 
-const MAX_CASES = 10_000;
-const MAX_NAME_CHARS = 200;
 const MAX_PORT = 65_535;
 const DEFAULT_PORTS = { http: 80, https: 443 } as const;
-/** RFC 9110 section 5.6.2, then an absolute URI. */
-const REQUEST = /^([!#$%&'*+.^_`|~0-9A-Za-z-]+) (https?):\/\/([^/?#\s]+)(\/\S*)?$/;
 const RECORD_TYPE = /^[A-Z][A-Z0-9]{0,15}$/;
-
-const agentSchema = z
-  .strictObject({
-    name: z
-      .string()
-      .default('')
-      .meta({ description: "the container's name", examples: ['web-1'] }),
-    image: z
-      .string()
-      .default('')
-      .meta({ description: 'its image', examples: ['node:24'] }),
-    labels: z
-      .record(z.string(), z.string())
-      .default({})
-      .meta({ description: 'its labels, as text', examples: [{ team: 'red' }] }),
-    ip: z
-      .string()
-      .default('192.0.2.1')
-      .meta({ description: 'its address', examples: ['10.203.0.7'] }),
-  })
-  .meta({ description: 'who asks; without it, an agent of which nothing is known', examples: [{ name: 'web-1' }] });
-
-const caseSchema = z
-  .strictObject({
-    name: z
-      .string()
-      .min(1)
-      .max(MAX_NAME_CHARS)
-      .meta({ description: 'what the case shows', examples: ['messages go out'] }),
-    request: z
-      .string()
-      .regex(REQUEST)
-      .optional()
-      .meta({ description: 'a method and a URL', examples: ['POST https://api.example.com/v1/messages'] }),
-    connect: z
-      .string()
-      .optional()
-      .meta({
-        description: 'a host and a port, with nothing known of what is inside',
-        examples: ['api.example.com:443'],
-      }),
-    dns: z
-      .string()
-      .optional()
-      .meta({ description: 'a name and a record type', examples: ['api.example.com A'] }),
-    agent: agentSchema.optional(),
-    headers: z
-      .record(z.string(), z.union([z.string(), z.array(z.string())]))
-      .optional()
-      .meta({ description: 'header fields of the request', examples: [{ 'content-type': 'application/json' }] }),
-    body: z
-      .string()
-      .optional()
-      .meta({ description: 'the body of the request', examples: ['text'] }),
-    expect: z.enum(['allow', 'block']).meta({ description: 'the verdict', examples: ['allow', 'block'] }),
-    rule: z
-      .string()
-      .optional()
-      .meta({ description: 'the id of the rule that must decide, or default', examples: ['messages-only'] }),
-    mode: z
-      .enum(['proxy', 'direct_ip', 'intercept'])
-      .optional()
-      .meta({ description: 'the mode it must be allowed in', examples: ['intercept'] }),
-  })
-  .meta({
-    description: 'one question and its answer',
-    examples: ["{ name: …, request: 'GET https://example.com/', expect: allow }"],
-  });
-
-const casesSchema = z.strictObject({
-  version: z.literal('1').meta({ description: 'version of the rule language, a string', examples: ['1'] }),
-  agent: agentSchema.optional(),
-  cases: z
-    .array(caseSchema)
-    .min(1)
-    .max(MAX_CASES)
-    .meta({ description: 'the cases', examples: [[]] }),
-});
-
-type CaseInput = z.infer<typeof caseSchema>;
 
 export interface RuleCase {
   readonly name: string;
@@ -107,6 +32,9 @@ export interface RuleCase {
   /** undefined: whichever. */
   readonly rule: string | undefined;
   readonly mode: CaseInput['mode'];
+  readonly wouldBlock: string | undefined;
+  /** Its certificate holds under every root that a rule asks for. */
+  readonly trusted: boolean;
 }
 
 export interface ReadCases {
@@ -131,7 +59,6 @@ export function readCases(source: RuleSource, readTarget: ReadTarget): ReadCases
   return { cases: cases.filter((one) => one !== undefined), problems: yaml.problems };
 }
 
-type Agent = z.infer<typeof agentSchema>;
 type Question = Omit<Asked, 'agent'>;
 
 class CaseReader {
@@ -145,15 +72,16 @@ class CaseReader {
     this.#readTarget = readTarget;
   }
 
-  read(input: CaseInput, agent: Agent): RuleCase | undefined {
-    const { name, expect, rule, mode } = input;
+  read(input: CaseInput, agent: AgentInput): RuleCase | undefined {
+    const { name, expect, rule, mode, would_block: wouldBlock } = input;
     const question = this.#question(input);
     if (expect === 'block' && mode !== undefined)
       this.#report(['mode'], 'what is blocked has no mode', 'remove mode, or expect: allow');
     if (question === undefined) return undefined;
     const { line } = this.#source.position(this.#source.offsetOf(this.#path));
-    const asked = { ...question, agent: input.agent ?? agent };
-    return { name, file: this.#source.file, line, asked, expect, rule, mode };
+    const asked = { ...question, ...seenOf(input, question.host), agent: input.agent ?? agent };
+    const trusted = input.certificate?.valid === true;
+    return { name, file: this.#source.file, line, asked, expect, rule, mode, wouldBlock, trusted };
   }
 
   #question(input: CaseInput): Question | undefined {
@@ -166,6 +94,10 @@ class CaseReader {
         'only a request has headers and a body',
         'use request:',
       );
+    if (input.request === undefined && input.response !== undefined)
+      this.#report(['response'], 'only a request has an answer', 'use request:');
+    if (input.tls === undefined && input.certificate !== undefined)
+      this.#report(['certificate'], 'a certificate is looked at after a ClientHello', 'add tls: {}');
     if (input.request !== undefined) return this.#request(input.request, input);
     return input.connect === undefined ? this.#name(input.dns as string) : this.#connect(input.connect, ['connect']);
   }
@@ -188,9 +120,7 @@ class CaseReader {
         'only what rules see can be a case',
       );
     }
-    const fields = Object.entries(headers ?? {}).flatMap(([name, values]) =>
-      [values].flat().flatMap((value) => [name, value]),
-    );
+    const fields = fieldsOf(headers);
     const request = { scheme, method, target: read.value, headers: fields, body, bodySize: Buffer.byteLength(body) };
     return connection === undefined ? undefined : { ...connection, request };
   }
@@ -224,4 +154,26 @@ class CaseReader {
       ...(value === undefined ? {} : { value: shown(value) }),
     });
   }
+}
+
+/** What was seen of TLS and of the answer; names as the doors spell them. */
+function seenOf(
+  { tls, certificate, response }: CaseInput,
+  host: Host,
+): Pick<Asked, 'tls' | 'certificate' | 'response'> {
+  return {
+    ...(tls === undefined ? {} : { tls: { ...tls, sni: tls.sni ?? (isAddress(host) ? '' : host) } }),
+    ...(certificate === undefined ? {} : { certificate: certificate === null ? null : certificateOf(certificate) }),
+    ...(response === undefined ? {} : { response: { status: response.status, headers: fieldsOf(response.headers) } }),
+  };
+}
+
+function certificateOf(input: CertificateInput): CertificateFacts {
+  const { subject_cn: subjectCn, issuer_cn: issuerCn, fingerprint_sha256: fingerprintSha256, san } = input;
+  const notAfter = Date.parse(input.not_after);
+  return { subjectCn, issuerCn, fingerprintSha256, san, notAfter, validUnder: [] };
+}
+
+function fieldsOf(headers: HeadersInput | undefined): readonly string[] {
+  return Object.entries(headers ?? {}).flatMap(([name, values]) => [values].flat().flatMap((value) => [name, value]));
 }

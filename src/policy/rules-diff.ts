@@ -1,6 +1,6 @@
 /**
- * What two rule sets make of the same recorded traffic. A change is another verdict or another mode; another rule that says
- * the same is none. What records do not hold may decide: such questions are told apart, not guessed.
+ * What two rule sets make of the same recorded traffic. A change is another verdict or another mode, or a block that is
+ * only recorded; another rule that says the same is none. What records do not hold may decide: such questions are told apart, not guessed.
  */
 import { type AuditRecord, REDACTED } from '../domain/record.ts';
 import type { Asked, PhaseTrace } from './explain.ts';
@@ -54,7 +54,8 @@ function isUnclear({ before, after }: Answered): boolean {
 }
 
 function isSame({ before, after }: Pick<Answered, 'before' | 'after'>): boolean {
-  return before.verdict !== 'unknown' && before.verdict === after.verdict && before.mode === after.mode;
+  const audited = (before.wouldBlock === null) === (after.wouldBlock === null);
+  return before.verdict !== 'unknown' && before.verdict === after.verdict && before.mode === after.mode && audited;
 }
 
 /** Both sets hang on query values, and agree on each value that either of them speaks of. */

@@ -86,6 +86,39 @@ describe('outcall rules explain', () => {
     expect(await answered(...facts)).toMatchObject({ phase: 'connect', verdict: 'block', rule: 'default' });
   });
 
+  it('takes the ClientHello and the answer from its options', async () => {
+    const file = folder.write(
+      'late.yaml',
+      `version: "1"
+rules:
+  - id: named
+    condition: http.host == "a.test"
+    action: allow
+    egress: { mode: proxy, tls: { sni: { exact: [a.test] } } }
+  - id: answered
+    condition: http.host == "b.test"
+    action: allow
+    egress: { mode: intercept, response: 'http.response.headers["content-type"] == "text/plain"' }
+`,
+    );
+    const answered = async (...args: string[]) => {
+      const { out } = await runCli('rules', 'explain', file, '--json', ...args);
+      return (JSON.parse(out) as { phases: object[] }).phases.at(-1);
+    };
+    expect(await answered('--host', 'a.test')).toMatchObject({ phase: 'connect', verdict: 'unknown' });
+    expect(await answered('--host', 'a.test', '--alpn', 'h2')).toMatchObject({ phase: 'hello', verdict: 'allow' });
+    expect(await answered('--host', 'a.test', '--sni', 'b.test')).toMatchObject({ phase: 'hello', verdict: 'block' });
+    const request = ['--host', 'b.test', '--path', '/', '--status', '200', '--response-header'];
+    expect(await answered(...request, 'Content-Type: text/plain')).toMatchObject({
+      phase: 'response',
+      verdict: 'allow',
+    });
+    expect(await answered(...request, 'Content-Type: text/html')).toMatchObject({
+      phase: 'response',
+      verdict: 'block',
+    });
+  });
+
   it('replays the records of a flow, and says where the answer is another now', async () => {
     const replay = (flow: string) => runCli('rules', 'explain', rulesFile, '--flow', flow, '--records', recordsFile);
     expect((await replay('f-allowed')).out).toContain('the same as recorded, by generation 3');
@@ -114,6 +147,8 @@ describe('outcall rules explain', () => {
     [['--host', 'a.test', '--port', '0'], /not a port/],
     [['--host', 'a.test', '--path', '/a/../b'], /refused before any rule/],
     [['--host', 'a.test', '--header', 'nothing'], /write it as "X-Team: red"/],
+    [['--host', 'a.test', '--status', '99'], /not a status/],
+    [['--host', 'a.test', '--sni', 'a b'], /not a host name/],
     [['--host', 'a.test', '--scheme', 'ftp'], /neither https nor http/],
   ])('is wrong usage with %j', async (args, message) => {
     const { code, err } = await runCli('rules', 'explain', rulesFile, ...args);

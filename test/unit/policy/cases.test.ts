@@ -2,8 +2,9 @@ import { describe, expect, it } from 'vitest';
 import { type CasesOutcome, runCases } from '../../../src/policy/case-run.ts';
 import { readCases } from '../../../src/policy/cases.ts';
 import { formatProblem } from '../../../src/policy/problem.ts';
+import type { RuleSet } from '../../../src/policy/rule-set.ts';
 import { normaliseTarget } from '../../../src/wire/target.ts';
-import { INTERCEPT, ruleSetOf } from './kit.ts';
+import { INTERCEPT, ruleSetOf, rulesOf } from './kit.ts';
 
 const RULES = ruleSetOf(
   { id: 'no-admin', condition: 'http.host == "api.test" && http.path.startsWith("/admin")', action: 'block' },
@@ -67,6 +68,59 @@ describe('cases', () => {
     );
     expect(dead.map(({ id }) => id)).toEqual(['red', 'hello']);
     expect(coveragePercent).toBe(50);
+  });
+});
+
+describe('cases of TLS, of answers and of audit', () => {
+  const failures = (rules: RuleSet, ...cases: readonly object[]) => {
+    const { cases: found, problems } = read(file(cases.map((one, i) => ({ name: `case ${i}`, ...one }))));
+    expect(problems.map(formatProblem)).toEqual([]);
+    return runCases(rules, found).results.flatMap((result) => result.failures);
+  };
+
+  it('hand the rules the ClientHello and the certificate, which holds under the roots that they ask for unless they say no', () => {
+    const tls = { server_san: { exact: ['api.test'] }, tls13_uninspectable: 'deny' };
+    const rules = ruleSetOf({ id: 'pinned', condition: 'http.host == "api.test"', egress: { mode: 'proxy', tls } });
+    const asked = { connect: 'api.test:443', tls: { version: '1.2' }, certificate: { san: ['api.test'] } };
+    expect(failures(rules, { ...asked, expect: 'allow', rule: 'pinned' })).toEqual([]);
+    expect(failures(rules, { ...asked, certificate: { san: ['other.test'] }, expect: 'block' })).toEqual([]);
+    expect(failures(rules, { ...asked, certificate: { san: ['api.test'], valid: false }, expect: 'block' })).toEqual(
+      [],
+    );
+    expect(failures(rules, { ...asked, certificate: null, expect: 'block' })).toEqual([]);
+    expect(failures(rules, { connect: 'api.test:443', expect: 'allow' })).toEqual([
+      'expected allow, got unknown by pinned',
+    ]);
+  });
+
+  it('hand the rules the answer of the origin', () => {
+    const egress = { ...INTERCEPT, response: 'http.response.status == 200' };
+    const rules = ruleSetOf({ id: 'ok', condition: 'http.host == "api.test"', egress });
+    const asked = { request: 'GET https://api.test/' };
+    expect(failures(rules, { ...asked, response: { status: 200 }, expect: 'allow' })).toEqual([]);
+    expect(failures(rules, { ...asked, response: { status: 404 }, expect: 'block', rule: 'ok' })).toEqual([]);
+  });
+
+  it('say what would have been blocked in audit, which counts as deciding', () => {
+    const rule = { id: 'no', condition: 'http.host == "api.test"', action: 'block', enforcement: 'audit' };
+    const rules = rulesOf(JSON.stringify({ version: '1', defaults: { enforcement: 'audit' }, rules: [rule] }));
+    const asked = { connect: 'api.test:443', expect: 'allow' };
+    expect(failures(rules, { ...asked, would_block: 'no' })).toEqual([]);
+    expect(failures(rules, { ...asked, would_block: 'default' })).toEqual([
+      'expected that default would block it, got no',
+    ]);
+    const { cases } = read(file([{ name: 'one', ...asked }]));
+    expect(runCases(rules, cases).dead).toEqual([]);
+  });
+
+  it('are refused where an answer or a certificate belongs to nothing', () => {
+    const messages = (one: object) =>
+      read(file([{ name: 'one', expect: 'block', ...one }])).problems.map(({ message }) => message);
+    expect(messages({ dns: 'a.test', response: { status: 200 } })).toEqual(['only a request has an answer']);
+    expect(messages({ connect: 'a.test:443', certificate: null })).toEqual([
+      'a certificate is looked at after a ClientHello',
+    ]);
+    expect(messages({ connect: 'a.test:443', tls: {}, certificate: null })).toEqual([]);
   });
 });
 
