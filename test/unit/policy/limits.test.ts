@@ -8,6 +8,7 @@ import { Frame } from '../../../src/policy/frame.ts';
 import { loadRules } from '../../../src/policy/load.ts';
 import { Regex } from '../../../src/policy/regex.ts';
 import { fileOf, INTERCEPT, load, MATCH_BODY, problemsOf, request, ruleSetOf } from './kit.ts';
+import { CERTIFICATE, hello, metadata } from './tls-kit.ts';
 
 const CONTEXT = { caLoaded: true, generation: 1, anchors: new Map() };
 /** What each hostile text would take minutes or the process for, were it not refused; generous for a busy machine. */
@@ -257,3 +258,26 @@ function doubling(list: string): string {
     condition = `cel.bind(v${i}, ${Array.from({ length: 8 }, () => `v${i - 1}`).join(' + ')}, ${condition})`;
   return `cel.bind(v0, ${list}, ${condition})`;
 }
+
+describe('the caps on matchers of egress.tls', () => {
+  const errors = (tls: object) => errorsOf(fileOf([{ condition: 'http.host == "api.a.com"', egress: { tls } }]));
+  const names = (count: number) => Array.from({ length: count }, (_, i) => `h${i}.a.com`);
+
+  it('take 256 names, 256 characters and 1,024 of a pattern, and not one more', () => {
+    expect(errors({ sni: { exact: names(256) } })).toEqual([]);
+    expect(errors({ sni: { exact: names(257) } }).join()).toMatch(/exact: too long; at most 256/);
+    expect(errors({ server_cn: { exact: ['a'.repeat(256)] } })).toEqual([]);
+    expect(errors({ server_cn: { exact: ['a'.repeat(257)] } }).join()).toMatch(/exact: too long; at most 256/);
+    expect(errors({ server_cn: { regex: 'a'.repeat(1_024) } })).toEqual([]);
+    expect(errors({ server_cn: { regex: 'a'.repeat(1_025) } }).join()).toMatch(/regex: too long; at most 1024/);
+    expect(errors({ server_cn: { regex: 'a{900}b{900}c{900}' } }).join()).toMatch(/compiles to \d+ instructions/);
+  });
+
+  it('end the reading of a certificate with thousands of names, which then does not match', () => {
+    const rules = ruleSetOf(metadata({ server_san: { regex: '(a|b)*a(a|b){200}x' } }));
+    const san = Array.from({ length: 5_000 }, (_, i) => 'ab'.repeat(120) + i);
+    within(5 * SOON_MS, () => expect(rules.decideCertificate(hello(), { ...CERTIFICATE, san }).action).toBe('block'));
+    const match = [`${'ab'.repeat(3)}a${'ab'.repeat(100)}x`];
+    expect(rules.decideCertificate(hello(), { ...CERTIFICATE, san: match }).action).toBe('allow');
+  });
+});

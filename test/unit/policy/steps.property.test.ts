@@ -15,7 +15,8 @@ import { ruleSet } from '../../../src/policy/rule-set.ts';
 import { requests } from './arbitrary.ts';
 import { anyDrafts, certificates, hellos, inAudit, plainDrafts } from './arbitrary-rules.ts';
 
-const RUNS = 1_000;
+const RUNS = 400;
+const statuses = fc.constantFrom(200, 500);
 
 /** An intercepted connection is granted what any rule grants that may still allow inside: fewer may as more is seen. */
 function settledPart(decision: HelloDecision | Decision): unknown {
@@ -70,12 +71,17 @@ describe('a set in audit', () => {
 
   it('blocks nothing, and tells of each question the block that enforcement gives, or none', () => {
     fc.assert(
-      fc.property(anyDrafts, requests, hellos, certificates, (drafts, facts, tls, certificate) => {
+      fc.property(anyDrafts, requests, hellos, certificates, statuses, (drafts, facts, tls, certificate, status) => {
         const enforced = ruleSet(drafts, 1);
         const audit = ruleSet(inAudit(drafts), 1, { enforcement: 'audit', unmatched: 'tunnel' });
         const questions = [
           (set: typeof enforced): Verdict => set.decideCertificate({ ...facts, tls }, certificate),
           (set: typeof enforced): Decision => set.decideRequest({ ...facts, tls }),
+          (set: typeof enforced): Decision => {
+            const decision = set.decideRequest({ ...facts, tls });
+            if (decision.action !== 'allow') return decision;
+            return set.decideResponse(decision, { ...facts, tls }, { status, headers: [] });
+          },
           (set: typeof enforced): Verdict => set.decideName({ ...facts, recordType: 'A' }),
           (set: typeof enforced): Verdict => set.decideName({ ...facts, recordType: 'TXT' }),
         ];
