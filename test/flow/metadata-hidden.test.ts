@@ -4,7 +4,7 @@
  */
 import { X509Certificate } from 'node:crypto';
 import { describe, expect, it } from 'vitest';
-import { openTunnel, startTls } from '../kit/agent.ts';
+import { H2Agent, openTunnel, startTls } from '../kit/agent.ts';
 import { AgentSocket } from '../kit/agent-socket.ts';
 import { clientHello, withGreaseEch } from '../kit/client-hello.ts';
 import { type KeyPair, testCa } from '../kit/pki.ts';
@@ -177,6 +177,45 @@ describe('a ClientHello', () => {
     await expect(scene.get({ ALPNProtocols, maxVersion: 'TLSv1.2' })).rejects.toThrow(/access denied/);
     await expect(scene.get({ ALPNProtocols: ['http/1.1'] })).rejects.toThrow(/access denied/);
     expect(scene.origin.connections).toBe(1);
+  });
+});
+
+describe('inside interception', () => {
+  it.each([['http/1.1'], ['h2']])(
+    'requests over %s are decided by what the ClientHello offered as well',
+    async (protocol) => {
+      const rule = `{ id: new, condition: 'http.host == "api.test" && http.path == "/echo" && tls.version == "1.3" && "${protocol}" in tls.alpn', action: allow, egress: { mode: intercept } }`;
+      await using scene = await startMetadataScene(rule, { originCa: ca, ca: true, tls: { alpn: ['h2', 'http/1.1'] } });
+      const status = async (maxVersion: (typeof VERSIONS)[number]): Promise<number> => {
+        await using under = await scene.open();
+        const socket = await startTls(under, {
+          ca: scene.proxy.caPem,
+          servername: 'api.test',
+          maxVersion,
+          alpn: [protocol],
+        });
+        if (protocol === 'h2') {
+          await using agent = new H2Agent(socket, 'api.test');
+          return (await agent.request({ ':path': '/echo', ':authority': `api.test:${scene.origin.port}` })).status;
+        }
+        await using agent = new AgentSocket(socket, under.socket);
+        return (await agent.request({ target: '/echo', headers: ['Host: api.test'] })).status;
+      };
+      expect(await status('TLSv1.3')).toBe(200);
+      expect(await status('TLSv1.2').catch((error: Error) => error.message)).toMatch(/access denied/);
+      expect(scene.origin.requests.count).toBe(1);
+    },
+  );
+
+  it('a block rule on the version blocks the requests of the clients that offer it, and no other', async () => {
+    const rules = [
+      `{ id: old, condition: 'http.host == "api.test" && http.method == "GET" && tls.version == "1.2"', action: block }`,
+      `{ id: look, condition: 'http.host == "api.test"', action: allow, egress: { mode: intercept } }`,
+    ];
+    await using scene = await startMetadataScene(rules, { originCa: ca, ca: true });
+    expect(await scene.get()).toBe(200);
+    expect(await scene.get({ maxVersion: 'TLSv1.2' })).toBe(403);
+    expect(scene.origin.requests.count).toBe(1);
   });
 });
 
