@@ -60,7 +60,7 @@ function does(wish: Wish): Promise<Outcome> {
 }
 
 async function resolve({ name, server, type = 'A' }: Extract<Wish, { op: 'resolve' }>): Promise<Outcome> {
-  const resolver = new dns.Resolver({ timeout: SILENCE_MS, tries: 1 });
+  const resolver = new dns.Resolver({ timeout: SILENCE_MS, tries: 2 });
   resolver.setServers([server]);
   if (type === 'A') return { addresses: await resolver.resolve4(name) };
   return { text: (await resolver.resolveTxt(name)).flat().join('') };

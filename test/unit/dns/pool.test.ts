@@ -107,6 +107,22 @@ describe('SyntheticPool', () => {
     expect(addressFor('n5.test', 'greedy')).toBeDefined();
   });
 
+  it('gives one agent all of it where the pool is its own', () => {
+    const pool = new SyntheticPool({ cidr: '10.0.0.0/28', agentShare: 1, clock: new TestClock() });
+    const own = Array.from({ length: 15 }, (_, i) => pool.addressFor(`n${i}.test` as Host, 'only'));
+    expect(own.filter((address) => address !== undefined)).toHaveLength(14);
+  });
+
+  it('that is cleared stands for nothing, tells of each name, and is whole again', () => {
+    const { addressFor, pool, reassigned } = fixture('10.0.0.0/28');
+    const former = addressFor('a.test') ?? '';
+    addressFor('b.test');
+    pool.clear();
+    expect([pool.size, pool.hostOf(former)]).toEqual([0, undefined]);
+    expect(reassigned.map((each) => each.split(' ')[1])).toEqual(['a.test', 'b.test']);
+    expect(addressFor('a.test')).toBe(former);
+  });
+
   it.each(['10.0.0.0', '10.0.0.0/7', '10.0.0.0/29', '10.0.0.0/x', '::/64', '10.0.0.0/16/2', ''])(
     'refuses the range %j',
     (cidr) => {

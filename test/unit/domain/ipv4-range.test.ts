@@ -59,4 +59,22 @@ describe('an IPv4 range', () => {
     expect(['10.203.128.0/17', '10.203.0.0/16'].map((text) => subnet.covers(range(text)))).toEqual([true, true]);
     expect(['10.202.0.0/15', '10.204.0.0/17'].map((text) => subnet.covers(range(text)))).toEqual([false, false]);
   });
+
+  it('overlaps one that has an address of it, from either side', () => {
+    const subnet = range('10.203.0.0/16');
+    for (const [text, is] of [
+      ['10.203.4.0/22', true],
+      ['10.200.0.0/13', true],
+      ['10.204.0.0/14', false],
+      ['10.202.0.0/16', false],
+    ] as const) {
+      expect([text, subnet.overlaps(range(text)), range(text).overlaps(subnet)]).toEqual([text, is, is]);
+    }
+  });
+
+  it('is found around an address, and has an upper half unless it is one address', () => {
+    expect(Ipv4Range.around(parseIpv4('10.204.6.9') as number, 22).cidr).toBe('10.204.4.0/22');
+    expect(range('10.204.4.0/22').upperHalf?.cidr).toBe('10.204.6.0/23');
+    expect(range('10.204.4.1/32').upperHalf).toBeUndefined();
+  });
 });
