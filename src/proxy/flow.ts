@@ -20,6 +20,8 @@ export interface FlowHandler {
   onTimeout(): void;
   /** Close as soon as nothing is under way. */
   onDrain(): void;
+  /** Nothing has passed for a while: give back what can be had again. Once in each pause. */
+  onRest?(): void;
   /** A new rule set is in force; true when the flow may live on under it. */
   permittedBy(rules: RuleSet): boolean;
   /** Close now, in both directions, by reset. */
@@ -30,6 +32,9 @@ type RecordFields = Omit<
   AuditRecord,
   'flow' | 'agent' | 'agent_ip' | 'started_at' | 'duration_ms' | 'subsystem' | 'event'
 > & { readonly startedAt: number; readonly event: AuditRecord['event'] };
+
+/** A pause of this length is one in which an agent thinks, not one between two requests of a page. */
+const REST_AFTER_MS = 1_000;
 
 export class Flow {
   readonly id: string;
@@ -45,6 +50,7 @@ export class Flow {
   recorded: Promise<void> = Promise.resolve();
   #deadlineAt = Number.POSITIVE_INFINITY;
   #idleMs = 0;
+  #resting = false;
   readonly #now: () => number;
 
   /** `now` is the server's coarse clock: milliseconds, moved on by the sweep. */
@@ -71,7 +77,15 @@ export class Flow {
 
   /** A byte passed. */
   touch(): void {
+    this.#resting = false;
     if (this.#idleMs !== 0) this.#deadlineAt = this.#now() + this.#idleMs;
+  }
+
+  /** The sweep calls this: tells the handler of a pause, once. */
+  noticeRest(now: number): void {
+    if (this.#resting || this.#idleMs === 0 || now < this.#deadlineAt - this.#idleMs + REST_AFTER_MS) return;
+    this.#resting = true;
+    this.handler?.onRest?.();
   }
 
   expired(now: number): boolean {

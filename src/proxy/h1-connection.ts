@@ -55,6 +55,7 @@ export class H1Connection {
     flow.handler = {
       onTimeout: () => this.#onTimeout(),
       onDrain: () => this.#onDrain(),
+      onRest: () => this.#onRest(),
       permittedBy: this.#permitted,
       abort: (why) => this.abort(why),
     };
@@ -261,6 +262,11 @@ export class H1Connection {
 
   #onDrain(): void {
     if (this.#exchange === undefined && this.#pending === undefined) this.#close();
+  }
+
+  /** Another connection of this agent may use it meanwhile; and an upstream is half of what a connection weighs. */
+  #onRest(): void {
+    if (this.#exchange === undefined) this.#letGoUpstream();
   }
 
   /** An orderly close with nothing under way. */

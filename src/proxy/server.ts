@@ -129,7 +129,10 @@ export class ProxyServer {
 
   #sweepDeadlines(): void {
     this.#now = this.#deps.clock.now();
-    for (const flow of this.#flows) if (flow.expired(this.#now)) flow.timeOut();
+    for (const flow of this.#flows) {
+      if (flow.expired(this.#now)) flow.timeOut();
+      else flow.noticeRest(this.#now);
+    }
   }
 }
 

@@ -25,7 +25,7 @@ const HELP = `npm run bench -- [options]
   --no-pin             let the system place the processes
   --docs               write docs/performance.md and docs/performance.svg
 `;
-const FULL: Extent = { rounds: 3, seconds: 2, newHosts: 30, heldConnections: 1000, settleMs: 2000 };
+const FULL: Extent = { rounds: 3, seconds: 2, newHosts: 30, heldConnections: 1000, settleMs: 4000 };
 const QUICK: Extent = { rounds: 2, seconds: 0.5, newHosts: 10, heldConnections: 300, settleMs: 500 };
 
 const { values: options } = parseArgs({

@@ -12,6 +12,8 @@ const API = 'http.host == "api.test"';
 /** Longer than any test. */
 const GRACE_MS = 60_000;
 const SHORT_GRACE_MS = 50;
+/** Longer than a connection keeps an origin to itself in silence (proxy/flow). */
+const PAUSE_MS = 1_500;
 
 describe('S011-EC-011: a drain', () => {
   it('closes an idle intercepted connection at once and lets a busy one finish its exchange', async () => {
@@ -191,6 +193,25 @@ describe('a connection to an origin', () => {
     const second = await scene.origin.live.next();
     expect(first.request.connection).not.toBe(second.request.connection);
     for (const live of [first, second]) live.end();
+  });
+
+  it('serves another connection of the agent where its own has been silent for a second, and not before', async () => {
+    await using scene = await startInterceptScene();
+    await using silent = await scene.open();
+    await using other = await scene.open();
+    const pathOf = async (agent: typeof silent, path: string) => {
+      expect((await ask(agent, path)).status).toBe(200);
+      return (await scene.origin.requests.some(({ url }) => url === path)).connection;
+    };
+    const first = await pathOf(silent, '/silent');
+    const second = await pathOf(other, '/before');
+    expect(second).not.toBe(first);
+    await scene.proxy.advance(PAUSE_MS);
+    // The one that rested last is given out first, so both are free again.
+    await using third = await scene.open();
+    await using fourth = await scene.open();
+    expect([await pathOf(third, '/third'), await pathOf(fourth, '/fourth')].sort()).toEqual([first, second].sort());
+    expect(await pathOf(silent, '/after')).not.toBe(first);
   });
 
   it('is not used again after an agent gave its exchange up in the middle', async () => {
