@@ -94,14 +94,14 @@ function rulesFinding({ rules, generation, rules_path, reload_problems }: Status
 
 function caFinding({ loaded, not_after }: CaAnswer, now: number): Finding {
   if (!loaded || not_after === null)
-    return finding('ca', 'warn', 'no CA is loaded: no rule can look inside TLS', 'outcall ca init');
+    return finding('ca', 'warn', 'no CA is loaded: no rule can look inside TLS', 'outcall ca generate');
   const days = Math.floor((Date.parse(not_after) - now) / DAY_MS);
   if (days >= CA_NEARLY_OVER_DAYS) return finding('ca', 'ok', `loaded, valid until ${not_after}`);
   return finding(
     'ca',
     days < 0 ? 'fail' : 'warn',
     `the CA ends ${not_after}`,
-    'outcall ca init --force, then attach agents again',
+    'outcall ca generate, and when agents trust it, outcall ca rotate',
   );
 }
 

@@ -38,7 +38,9 @@ export function serveChanges(port: Port, changer: CaChanger): void {
   }
 
   function finish(id: number, text: string): void {
-    uploads.get(id)?.end(text);
+    const socket = uploads.get(id);
+    // The other end may never close its own; what was written reaches it all the same.
+    socket?.end(text, () => socket.destroy());
     uploads.delete(id);
   }
 }

@@ -52,4 +52,23 @@ describeOnEngine('the appliance', () => {
     ]);
     expect(trusted.split('\n')).toEqual(['bundle.crt', 'ca.crt']);
   });
+
+  it('replaces its CA while it runs: who mounts the volume trusts both in between, and the signer alone can write it', async () => {
+    const outcall = async (...args: readonly string[]) =>
+      expect((await appliance.exec(['outcall', 'ca', ...args])).code).toBe(0);
+    const trusted = async () =>
+      (await appliance.exec(['grep', '-c', 'BEGIN', '/etc/outcall/trust/ca.crt'])).stdout.trim();
+    const before = await appliance.exec(['cat', '/etc/outcall/trust/ca.crt']);
+    await outcall('generate', '--algorithm', 'ecdsa');
+    expect(await trusted()).toBe('2');
+    await outcall('rotate');
+    await outcall('delete', 'previous');
+    expect(await trusted()).toBe('1');
+    expect((await appliance.exec(['cat', '/etc/outcall/trust/ca.crt'])).stdout).not.toBe(before.stdout);
+    const key = await appliance.exec(['stat', '-c', '%U %a', '/etc/outcall/ca/ca.key']);
+    expect(key.stdout.trim()).toBe('outcall-signer 600');
+    for (const folder of ['/etc/outcall/ca', '/etc/outcall/trust']) {
+      expect((await appliance.exec(['touch', `${folder}/new`])).stderr).toContain('Permission denied');
+    }
+  });
 });

@@ -4,7 +4,7 @@ import { syncBuiltinESMExports } from 'node:module';
 import { join } from 'node:path';
 
 const [change, path, kit, killAt] = process.argv.slice(2) as [string, string, string, string];
-const CHANGING = ['renameSync', 'unlinkSync', 'linkSync', 'writeFileSync', 'fchmodSync', 'fsyncSync'] as const;
+const CHANGING = ['renameSync', 'unlinkSync', 'linkSync', 'writeFileSync'] as const;
 let calls = 0;
 for (const name of CHANGING) {
   const real = fs[name] as (...args: unknown[]) => unknown;
