@@ -7,7 +7,7 @@ import { docker, LAB_RUN, ROOT, tryDocker } from './lab.ts';
 const CLI = join(ROOT, 'src/cli/main.ts');
 const ENGINE = { DOCKER_HOST: `unix://${join(LAB_RUN, 'docker.sock')}` };
 /** A JVM or a few helper containers on a busy machine. */
-export const SLOW_MS = 60_000;
+export const SLOW_MS = 120_000;
 
 /** The real command, from source, with the lab's engine. */
 export function outcall(...args: readonly string[]): Promise<RunResult> {
