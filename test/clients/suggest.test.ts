@@ -21,6 +21,7 @@ const SESSION_TIMEOUT_MS = 90_000;
 const REGISTRY = 'other.test';
 const GIT = 'tunnel.test';
 const API = 'api.test';
+const LAST_PATH = '/v1/files/file_022DOib9jDKdV2xYOS7r5W9x';
 
 let folder: TempFolder;
 let backend: GitBackend;
@@ -38,6 +39,8 @@ beforeAll(async () => {
     origin: { handler: (request, reply) => registry(request, reply) || backend.handler(request, reply) },
   });
   await session(scene.daemon, 'recorded');
+  // Records are written in batches; this request was the last.
+  await scene.daemon.records.some(({ path }) => path === LAST_PATH);
   suggested = await scene.daemon.cli('rules', 'suggest');
   enforcing = await startDaemon({
     rules: suggested.stdout,
@@ -116,7 +119,7 @@ async function session(daemon: TestDaemon, name: string): Promise<void> {
   expect(cloned).toMatchObject({ code: 0 });
   expect(await api(daemon, 'POST', '/v1/messages?beta=true', '{"model":"small"}')).toBe('200');
   expect(await api(daemon, 'GET', '/v1/files/file_011CNha8iCJcU1wXNR6q4V8w')).toBe('200');
-  expect(await api(daemon, 'GET', '/v1/files/file_022DOib9jDKdV2xYOS7r5W9x')).toBe('200');
+  expect(await api(daemon, 'GET', LAST_PATH)).toBe('200');
 }
 
 describe.skipIf(!(hasProgram('npm') && hasProgram('git') && hasProgram('curl')))('a recorded session', () => {
@@ -137,6 +140,7 @@ describe.skipIf(!(hasProgram('npm') && hasProgram('git') && hasProgram('curl')))
     'goes through again with these rules in force, and nothing of it is blocked',
     async () => {
       await session(enforcing, 'again');
+      await enforcing.records.some(({ path }) => path === LAST_PATH);
       expect(enforcing.records.all.filter(({ verdict }) => verdict === 'block')).toEqual([]);
     },
     SESSION_TIMEOUT_MS,
