@@ -210,7 +210,7 @@ describe('a connection to an origin', () => {
     // The one that rested last is given out first, so both are free again.
     await using third = await scene.open();
     await using fourth = await scene.open();
-    expect([await pathOf(third, '/third'), await pathOf(fourth, '/fourth')].sort()).toEqual([first, second].sort());
+    expect(new Set([await pathOf(third, '/third'), await pathOf(fourth, '/fourth')])).toEqual(new Set([first, second]));
     expect(await pathOf(silent, '/after')).not.toBe(first);
   });
 
