@@ -181,10 +181,15 @@ export class AgentsNetwork {
 
   async #drop(address: Host): Promise<void> {
     const network = this.#isolated.get(address);
+    if (network === undefined) return;
+    this.#setup.onAddresses(this.isolatedAddresses.filter((each) => each !== address));
+    // Whoever comes next has the same address, and must not be taken for who was there.
+    const range = rangeOf(network.subnet);
+    const gone = this.#setup.agents.entries.filter(({ ip }) => range.contains(parseIpv4(ip) ?? 0));
+    for (const { id } of gone) this.#setup.agents.forget(id);
+    await network.drop();
     this.#isolated.delete(address);
-    this.#setup.onAddresses(this.isolatedAddresses);
-    await network?.drop();
-    this.#setup.log.info({ event: 'network_dropped', subnet: network?.subnet }, `${network?.subnet} is gone`);
+    this.#setup.log.info({ event: 'network_dropped', subnet: network.subnet }, `${network.subnet} is gone`);
   }
 
   #grant(host: Host, address: string, agent: AgentFacts): Promise<void> | undefined {

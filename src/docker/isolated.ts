@@ -85,22 +85,18 @@ export async function serve(engine: Engine, place: Appliance, undo?: UndoStack):
     await joinNetwork(engine, name, place.id, { IPAMConfig, MacAddress: macOf(place.address) });
     undo?.push(`the appliance on network ${name}`, () => leaveNetwork(engine, name, place.id));
   }
-  const deadline = Date.now() + SERVED_MS;
-  while (!(await served(engine, place))) {
-    if (Date.now() > deadline) {
-      const message = `the appliance ${place.name} does not serve network ${name}`;
-      throw new DockerFailure('engine', message, [`docker logs ${place.name}`]);
-    }
-    await new Promise((resolve) => setTimeout(resolve, POLL_MS));
-  }
+  await untilServed(engine, place, true);
 }
 
 /** Takes the appliance off a network of one agent and removes it; nothing happens to the shared one. */
-export async function removeOwnNetwork(engine: Engine, { network, id }: Appliance): Promise<void> {
+export async function removeOwnNetwork(engine: Engine, place: Appliance): Promise<void> {
+  const { network, id } = place;
   if (!isIsolated(network)) return;
   const container = await findContainer(engine, id);
   if (container?.networks.has(network.name) === true) await leaveNetwork(engine, network.name, id);
   await removeNetwork(engine, network.name);
+  // What its addresses stood for, and who was there, must be forgotten before another network is in its place.
+  if (container?.running === true) await untilServed(engine, place, false);
 }
 
 /** Removes networks whose agent is gone for good. */
@@ -179,6 +175,18 @@ async function rangeOf(engine: Engine, appliance: Appliance): Promise<Ipv4Range>
 async function isTaken(engine: Engine, { subnet }: IsolatedNetwork): Promise<boolean> {
   const networks = await listNetworks(engine);
   return networks.some((network) => Ipv4Range.parse(network.subnet ?? '')?.overlaps(subnet) === true);
+}
+
+async function untilServed(engine: Engine, place: Appliance, wanted: boolean): Promise<void> {
+  const deadline = Date.now() + SERVED_MS;
+  while ((await served(engine, place)) !== wanted) {
+    if (Date.now() > deadline) {
+      const words = wanted ? 'does not serve' : 'does not let go of';
+      const message = `the appliance ${place.name} ${words} network ${place.network.name}`;
+      throw new DockerFailure('engine', message, [`docker logs ${place.name}`]);
+    }
+    await new Promise((resolve) => setTimeout(resolve, POLL_MS));
+  }
 }
 
 async function served(engine: Engine, place: Appliance): Promise<boolean> {

@@ -124,7 +124,11 @@ describe.skipIf(lacking !== undefined)('a network of one agent that is plugged i
   });
 
   it('is dropped when it is unplugged, and the lock stays whole; plugged in again it is served again', async () => {
+    const entry = { id: 'a'.repeat(64), name: 'one', image: 'image', labels: {}, ip: OWN };
+    const told = await jail.daemon.cli('admin', 'POST', '/v1/agents', JSON.stringify({ agents: [entry] }));
+    expect(told.stdout).toContain(OWN);
     await plug(() => jail.network.unplugOwn(), 'network_dropped');
+    expect((await jail.daemon.cli('admin', 'GET', '/v1/agents')).stdout).not.toContain(OWN);
     expect(await jail.daemon.status()).toMatchObject({ lock: 'intact', isolated: { served: [] } });
     expect(jail.network.run('appliance', 'ip', 'route', 'show', 'table', 'local')).not.toContain('10.204.');
     expect(jail.network.run('appliance', 'nft', 'list', 'table', 'inet', 'outcall')).not.toContain('eth2');
