@@ -24,7 +24,11 @@ export interface ApplianceOptions {
   readonly environment?: Readonly<Record<string, string>>;
   /** Profiles of compose.yaml, as `guard`. */
   readonly profiles?: readonly string[];
+  /** Not given: the one of compose.yaml. */
+  readonly image?: string;
 }
+
+type Shape = Omit<ApplianceOptions, 'rules'>;
 
 /**
  * Resolves when the daemon is ready and has these rules; the witnesses have then forgotten what was before. One that was
@@ -34,10 +38,8 @@ export async function startAppliance(options: ApplianceOptions): Promise<Applian
   const appliance = new Appliance(options);
   clearRules();
   appliance.writeRules(options.rules);
-  writeFileSync(OVERRIDE_FILE, JSON.stringify(overrideOf(options)));
   try {
-    await appliance.compose(['up', '-d', '--pull', 'never', 'appliance', ...appliance.profiles]);
-    await appliance.untilReady();
+    await appliance.replaceBy(options);
     await appliance.reload();
     await forget();
   } catch (error) {
@@ -52,9 +54,16 @@ export class Appliance implements AsyncDisposable {
   readonly profiles: readonly string[];
   readonly #isUsual: boolean;
 
-  constructor({ profiles = [], environment }: Omit<ApplianceOptions, 'rules'> = {}) {
+  constructor({ profiles = [], environment, image }: Shape = {}) {
     this.profiles = profiles;
-    this.#isUsual = profiles.length === 0 && environment === undefined;
+    this.#isUsual = profiles.length === 0 && environment === undefined && image === undefined;
+  }
+
+  /** docker compose up -d, of another shape than before. Resolves when the daemon is ready. */
+  async replaceBy(shape: Shape): Promise<void> {
+    writeFileSync(OVERRIDE_FILE, JSON.stringify(overrideOf(shape)));
+    await this.compose(['up', '-d', '--pull', 'never', 'appliance', ...this.profiles]);
+    await this.untilReady();
   }
 
   /** docker compose with this project's files. */
@@ -144,10 +153,11 @@ export async function until(what: string, isSo: () => Promise<boolean>, ms = 60_
   }
 }
 
-function overrideOf({ environment = {} }: ApplianceOptions): object {
+function overrideOf({ environment = {}, image }: Shape): object {
   return {
     services: {
       appliance: {
+        ...(image === undefined ? {} : { image }),
         environment: {
           OUTCALL_UPSTREAM_CA: '/lab/internet-ca.pem',
           OUTCALL_ALLOW_PRIVATE: INTERNET_RANGE,

@@ -12,7 +12,13 @@ export const LAB_RUN = join(LAB, 'run');
 /** For the scripts of scripts/lab. */
 export const LAB_VARIABLES = { LAB, LAB_NAME };
 /** The client that came with the engine. */
-const DOCKER = join(LAB, 'engine/usr/bin/docker');
+export const DOCKER = join(LAB, 'engine/usr/bin/docker');
+
+/** For a client of the lab's engine. */
+export const ENGINE_VARIABLES = {
+  DOCKER_HOST: `unix://${join(LAB_RUN, 'docker.sock')}`,
+  DOCKER_CONFIG: join(LAB_RUN, 'config'),
+};
 
 /** An engine takes root, and the lab is made of Debian's packages. */
 export const ENGINE_CAN_RUN = process.getuid?.() === 0 && hasProgram('apt-get');
@@ -38,8 +44,7 @@ export async function docker(args: readonly string[], options: RunOptions = {}):
 
 /** The same, for commands that may fail. */
 export async function tryDocker(args: readonly string[], options: RunOptions = {}): Promise<RunResult> {
-  const env = { DOCKER_HOST: `unix://${join(LAB_RUN, 'docker.sock')}`, DOCKER_CONFIG: join(LAB_RUN, 'config') };
-  return run(DOCKER, args, { timeoutMs: 60_000, ...options, env: { ...env, ...options.env } });
+  return run(DOCKER, args, { timeoutMs: 60_000, ...options, env: { ...ENGINE_VARIABLES, ...options.env } });
 }
 
 /** Runs a program in the network namespace of the engine's host or of the internet. */
