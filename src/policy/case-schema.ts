@@ -2,7 +2,7 @@
  * The shape of a file of cases, in zod. Each field's description and first example are what a problem tells its author to
  * write. What belongs together is cases.ts's to say.
  */
-import { z } from 'zod';
+import * as z from 'zod';
 
 const MAX_CASES = 10_000;
 const MAX_NAME_CHARS = 200;

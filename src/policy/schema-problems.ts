@@ -1,7 +1,7 @@
 /**
  * What zod found wrong with a file, as problems: where it stands, what was written, and what the schema wants there.
  */
-import type { z } from 'zod';
+import type * as z from 'zod';
 import { nearest, shown } from './problem.ts';
 import { fileSchema } from './schema.ts';
 import type { PathKey, YamlSource } from './yaml-source.ts';

@@ -3,7 +3,7 @@
  * Each field's description and first example are what a problem tells the author to write.
  * Does not look inside conditions and knows nothing of other files or of the CA: see load.ts.
  */
-import { z } from 'zod';
+import * as z from 'zod';
 import { DEFINITION_NAME } from './definitions.ts';
 import { MAX_CONDITION_CHARS, MAX_RULES } from './limits.ts';
 
