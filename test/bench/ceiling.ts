@@ -3,7 +3,7 @@
 import type { Certificates } from './certificates.ts';
 import type { Exchange, Generator, Job, Outcome } from './jobs.ts';
 import type { Cores } from './machine.ts';
-import { ORIGIN_HOST } from './measurements.ts';
+import { ORIGIN_HOST } from './measurement.ts';
 import { startOrigin } from './origin.ts';
 
 export interface CeilingLine {
@@ -13,6 +13,10 @@ export interface CeilingLine {
 }
 
 const CONNECTIONS = [1, 8, 64];
+const H2_STREAMS = [
+  [1, 100],
+  [8, 8],
+] as const;
 const MEGA = 1_000_000;
 const get = (path: string): Exchange => ({ host: ORIGIN_HOST, method: 'GET', path, requestBytes: 0 });
 
@@ -37,6 +41,12 @@ export async function generatorCeiling(
     const what = `1 KiB, ${connections} connection${connections === 1 ? '' : 's'}`;
     await add(`${what}, no TLS`, 'requests/s', { ...loop, kind: 'keep-alive', route: plain, connections }, perSecond);
     await add(`${what}, TLS`, 'requests/s', { ...loop, kind: 'keep-alive', route: tls, connections }, perSecond);
+  }
+  for (const [connections, streams] of H2_STREAMS) {
+    const exchange = { ...loop.exchange, streams };
+    const route = { ...tls, port: origin.h2Port };
+    const what = `1 KiB over h2, ${connections} x ${streams} streams`;
+    await add(what, 'requests/s', { ...loop, kind: 'keep-alive', route, exchange, connections }, perSecond);
   }
   await add(
     'new TLS connections, 8 at a time',

@@ -1,7 +1,8 @@
-// The generator's HTTP/1.1 client: opens a lane (TCP, CONNECT, verified TLS) and repeats one request on it. It knows answers with
-// Content-Length only and accepts nothing but 200; it is no general client.
+// The generator's client: opens a lane (TCP, CONNECT, verified TLS) and repeats one request on it. Its HTTP/1.1 knows answers with
+// Content-Length only and accepts nothing but 200; it is no general client. HTTP/2 is h2-lane.ts.
 import net from 'node:net';
 import tls from 'node:tls';
+import { H2Lane } from './h2-lane.ts';
 import type { Exchange, Route } from './jobs.ts';
 
 const HEAD_END = Buffer.from('\r\n\r\n');
@@ -22,16 +23,18 @@ export class Client {
   }
 
   /** A lane on which nothing has been requested yet. Rejects when CONNECT is refused or the peer is not verified. */
-  async open(exchange: Exchange): Promise<Lane> {
+  async open(exchange: Exchange): Promise<Lane | H2Lane> {
     const inbox = new Inbox();
     const raw = this.dial(inbox);
     raw.setTimeout(CONNECT_LIMIT_MS, () => raw.destroy(new Error('timed out while connecting')));
     await event(raw, 'connect');
     if (this.route.connect) await tunnel(raw, inbox, `${exchange.host}:${this.route.originPort}`);
-    const socket = this.context === undefined ? raw : await this.handshake(raw, exchange.host, this.context);
+    const socket = this.context === undefined ? raw : await this.handshake(raw, exchange, this.context);
     if (socket !== raw) socket.on('data', inbox.take);
     raw.setTimeout(0);
-    return new Lane(socket, inbox, requestBytes(exchange, this.route.originPort));
+    const { originPort } = this.route;
+    if (exchange.streams !== undefined) return new H2Lane(socket, inbox, exchange, originPort);
+    return new Lane(socket, inbox, requestBytes(exchange, originPort));
   }
 
   /** Without TLS every read goes into one buffer, since a tunnel's bytes come faster than fresh buffers can be made. */
@@ -45,9 +48,15 @@ export class Client {
     return net.connect({ ...to, onread: { buffer: Buffer.allocUnsafe(READ_BYTES), callback } });
   }
 
-  private async handshake(raw: net.Socket, host: string, context: tls.SecureContext): Promise<tls.TLSSocket> {
-    const socket = tls.connect({ socket: raw, servername: host, secureContext: context, ALPNProtocols: ['http/1.1'] });
+  private async handshake(
+    raw: net.Socket,
+    { host, streams }: Exchange,
+    context: tls.SecureContext,
+  ): Promise<tls.TLSSocket> {
+    const protocol = streams === undefined ? 'http/1.1' : 'h2';
+    const socket = tls.connect({ socket: raw, servername: host, secureContext: context, ALPNProtocols: [protocol] });
     await event(socket, 'secureConnect');
+    if (protocol === 'h2' && socket.alpnProtocol !== 'h2') throw new Error('the peer does not speak h2');
     return socket;
   }
 }

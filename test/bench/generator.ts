@@ -1,10 +1,12 @@
 // The load generator, run as a process of its own: HTTP/1.1 over TLS over CONNECT on raw sockets, with no more parsing than finds
 // the end of an answer. Any answer but 200, any short body and any certificate of another CA ends the job with an error.
-import { Client, type Lane } from './client.ts';
+import { Client } from './client.ts';
 import type { Exchange, Job, Latency, Outcome, Reply, Route } from './jobs.ts';
 
 const US_PER_MS = 1000;
 const OPEN_AT_A_TIME = 8;
+
+type Lane = Awaited<ReturnType<Client['open']>>;
 
 const held: Lane[] = [];
 

@@ -19,6 +19,8 @@ export interface Exchange {
   readonly method: 'GET' | 'POST';
   readonly path: string;
   readonly requestBytes: number;
+  /** HTTP/2 with so many requests open at a time on each connection; HTTP/1.1 unless given. */
+  readonly streams?: number;
 }
 
 export type Job =

@@ -3,67 +3,25 @@
 import { setTimeout as pause } from 'node:timers/promises';
 import type { Exchange, Generator, Outcome, Route } from './jobs.ts';
 import { cpuSeconds, pssKib } from './machine.ts';
+import {
+  type Extent,
+  type Goal,
+  get,
+  known,
+  MEGA,
+  type Measurement,
+  ORIGIN_HOST,
+  post,
+  ratio,
+  type Sample,
+  timed,
+} from './measurement.ts';
+import { nghttpx } from './nghttpx.ts';
 import { BYTES_HOST, outcall, outcallManyRules, TUNNEL_HOST } from './outcall.ts';
 import { direct, haproxy, mitmproxy, squid, squidSmallCa } from './peers.ts';
 import type { RunningTarget, Target } from './target.ts';
 
-/** `value` is in the measurement's unit; the others are told where they mean something. */
-export interface Sample {
-  readonly value: number;
-  readonly p50Us?: number;
-  readonly p99Us?: number;
-  readonly p999Us?: number;
-  /** CPU time of the target's processes for each request, connection or MB, in microseconds. */
-  readonly cpuUs?: number;
-}
-
-export type Metric = keyof Sample;
-
-/** Held against the median of the rounds' ratios or differences of Outcall (or `of`) to `against`; `value` stands alone. */
-export interface Goal {
-  readonly metric: Metric;
-  readonly how: 'ratio' | 'difference' | 'value';
-  readonly of?: Target;
-  readonly against?: Target;
-  readonly bound: '>=' | '<=';
-  readonly limit: number;
-}
-
-/** What the size of a run decides. */
-export interface Extent {
-  readonly rounds: number;
-  readonly seconds: number;
-  readonly newHosts: number;
-  readonly heldConnections: number;
-  /** Wait before memory is read: closed connections and their buffers are gone, collectors have had their chance. */
-  readonly settleMs: number;
-}
-
-export interface Measurement {
-  readonly id: string;
-  readonly title: string;
-  readonly unit: string;
-  readonly better: 'higher' | 'lower';
-  readonly targets: readonly Target[];
-  readonly goals: readonly Goal[];
-  /** A fresh process of the target for each sample, and one round only. */
-  readonly fresh?: boolean;
-  /** One request at a time: everything runs on the proxy's core, or the waking of idle cores would be most of the figure. */
-  readonly serial?: boolean;
-  take(generator: Generator, target: RunningTarget, extent: Extent, round: number): Promise<Sample>;
-}
-
-export const ORIGIN_HOST = 'origin.bench.test';
 const PRIMER_CONNECTIONS = 16;
-const MEGA = 1_000_000;
-
-const get = (path: string, host = ORIGIN_HOST): Exchange => ({ host, method: 'GET', path, requestBytes: 0 });
-const post = (path: string, requestBytes: number): Exchange => ({
-  host: ORIGIN_HOST,
-  method: 'POST',
-  path,
-  requestBytes,
-});
 
 const ALL = [direct, haproxy, outcall, squid, mitmproxy];
 
@@ -90,6 +48,8 @@ export const MEASUREMENTS: readonly Measurement[] = [
     ratio(squid, '>=', 2.5),
     ratio(haproxy, '>=', 0.85),
   ]),
+  ...[1, 10, 100].map((streams) => h2(`h2-${streams}`, 1, streams, [])),
+  h2('h2-8x8', 8, 8, [ratio(haproxy, '>=', 0.9)]),
   keepAlive('h1-post', 'intercepted POST of 1 KiB, 8 connections', 8, post('/v1/1k', 1024), ALL, []),
   keepAlive('h1-100k', 'intercepted, 100 KiB, 8 connections', 8, get('/v1/100k'), ALL, [ratio(squid, '>=', 1.9)]),
   {
@@ -139,21 +99,6 @@ export const MEASUREMENTS: readonly Measurement[] = [
   ),
 ];
 
-/** Load that is not counted, so that no target is measured while it still compiles or fills its caches. */
-export async function warm(generator: Generator, target: RunningTarget, seconds: number): Promise<void> {
-  await generator.run({
-    kind: 'keep-alive',
-    route: target.intercepted,
-    exchange: get('/v1/1k'),
-    connections: 8,
-    seconds,
-  });
-}
-
-function ratio(against: Target, bound: Goal['bound'], limit: number): Goal {
-  return { metric: 'value', how: 'ratio', against, bound, limit };
-}
-
 function keepAlive(
   id: string,
   title: string,
@@ -175,13 +120,26 @@ function keepAlive(
   };
 }
 
-type Loop = Parameters<Generator['run']>[0];
-
-async function timed(generator: Generator, target: { readonly pid: number }, job: Loop): Promise<Sample> {
-  const before = cpuSeconds(target.pid);
-  const outcome = await generator.run(job);
-  const cpu = cpuSeconds(target.pid) - before;
-  return { value: outcome.requests / outcome.seconds, ...outcome.latency, cpuUs: (cpu * MEGA) / outcome.requests };
+/** HTTP/2 on both sides: `connections` with `streams` requests open on each at all times. */
+function h2(id: string, connections: number, streams: number, goals: readonly Goal[]): Measurement {
+  const counted = (count: number, what: string): string => `${count} ${what}${count === 1 ? '' : 's'}`;
+  return {
+    id,
+    title: `intercepted h2, 1 KiB, ${counted(connections, 'connection')} of ${counted(streams, 'stream')}`,
+    unit: 'requests/s',
+    better: 'higher',
+    targets: [direct, haproxy, outcall, nghttpx],
+    goals,
+    serial: connections * streams === 1,
+    take: (generator, target, { seconds }) =>
+      timed(generator, target, {
+        kind: 'keep-alive',
+        route: known(target.h2),
+        exchange: { ...get('/v1/1k'), streams },
+        connections,
+        seconds,
+      }),
+  };
 }
 
 function transferOf(
@@ -258,9 +216,4 @@ function memoryOf(
       return { value: held / connections };
     },
   };
-}
-
-function known(route: Route | undefined): Route {
-  if (route === undefined) throw new Error('the target has no such entrance');
-  return route;
 }

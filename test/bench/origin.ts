@@ -14,6 +14,8 @@ const TUNNEL_BYTES = 16 * 1024 * 1024;
 
 export interface Origin extends Running {
   readonly tlsPort: number;
+  /** TLS with HTTP/2 for those who offer it. The other port has none, so that nobody chooses it there. */
+  readonly h2Port: number;
   readonly plainPort: number;
 }
 
@@ -26,14 +28,14 @@ export async function startOrigin(
 ): Promise<Origin> {
   const home = path.join(folder, `origin-${core}-${Date.now()}`);
   makeFiles(home);
-  const [tlsPort, plainPort] = [await freePort(), await freePort()];
+  const ports = { tlsPort: await freePort(), h2Port: await freePort(), plainPort: await freePort() };
   const config = path.join(home, 'nginx.conf');
-  writeFileSync(config, nginxConfig(home, certificates, tlsPort, plainPort));
+  writeFileSync(config, nginxConfig(home, certificates, ports));
   const child = startPinned(cores, core, ['nginx', '-p', home, '-c', config, '-e', path.join(home, 'error.log')], {
     stdio: 'ignore',
   });
-  await untilListening(child, tlsPort, 'nginx');
-  return { pid: child.pid, tlsPort, plainPort, stop: () => stopChild(child) };
+  await untilListening(child, ports.tlsPort, 'nginx');
+  return { pid: child.pid, ...ports, stop: () => stopChild(child) };
 }
 
 function makeFiles(home: string): void {
@@ -49,7 +51,11 @@ function makeFiles(home: string): void {
   }
 }
 
-function nginxConfig(home: string, certificates: Certificates, tlsPort: number, plainPort: number): string {
+function nginxConfig(
+  home: string,
+  certificates: Certificates,
+  ports: Pick<Origin, 'tlsPort' | 'h2Port' | 'plainPort'>,
+): string {
   const temporary = ['client_body', 'proxy', 'fastcgi', 'uwsgi', 'scgi'].map((kind) => `${kind}_temp_path ${home};`);
   return `
 daemon off; master_process off; pid ${home}/nginx.pid;
@@ -61,7 +67,8 @@ http {
   ssl_certificate ${certificates.origin.cert}; ssl_certificate_key ${certificates.origin.key};
   ssl_protocols TLSv1.2 TLSv1.3; ssl_session_cache shared:bench:10m; ssl_buffer_size 16k;
   server {
-    listen 127.0.0.1:${tlsPort} ssl backlog=4096; listen 127.0.0.1:${plainPort} backlog=4096;
+    listen 127.0.0.1:${ports.tlsPort} ssl backlog=4096; listen 127.0.0.1:${ports.plainPort} backlog=4096;
+    listen 127.0.0.1:${ports.h2Port} ssl http2 backlog=4096;
     root ${home}/files;
     location = /v1/1k { return 200 "${'x'.repeat(SMALL_BYTES)}"; }
   }

@@ -46,6 +46,7 @@ async function startDaemon(site: Site, home: string): Promise<RunningTarget> {
   const through = { connect: true, originPort: origin.tlsPort, port };
   const routes = {
     intercepted: { ...through, ca: certificates.proxyCa.pem },
+    h2: { ...through, originPort: origin.h2Port, ca: certificates.proxyCa.pem },
     tunnel: { ...through, ca: certificates.originCa.pem },
     plainTunnel: { ...through, originPort: origin.plainPort, ca: undefined },
   };
@@ -82,7 +83,7 @@ const TEN = 10;
 /** Ten rules, of which the last but one allows what the bench asks for, so that the ones before are looked at. */
 function tenRules(site: Site): string {
   const intercept = (id: string, condition: string): string =>
-    rule(id, condition, 'allow', `mode: intercept, ports: [${site.origin.tlsPort}]`);
+    rule(id, condition, 'allow', `mode: intercept, ports: [${site.origin.tlsPort}, ${site.origin.h2Port}]`);
   const rules = [
     rule('tunnel', `http.host == "${TUNNEL_HOST}"`, 'allow', `mode: proxy, ports: [${site.origin.tlsPort}]`),
     rule('bytes', `http.host == "${BYTES_HOST}"`, 'allow', `mode: direct_ip, ports: [${site.origin.plainPort}]`),

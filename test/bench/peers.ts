@@ -7,7 +7,13 @@ import type { Identity } from './certificates.ts';
 import { freePort } from './machine.ts';
 import { type Site, startTarget, type Target } from './target.ts';
 
-const PACKAGES = { squid: 'squid-openssl', mitmdump: 'mitmproxy', haproxy: 'haproxy', nginx: 'nginx-light' };
+const PACKAGES = {
+  squid: 'squid-openssl',
+  mitmdump: 'mitmproxy',
+  haproxy: 'haproxy',
+  nginx: 'nginx-light',
+  nghttpx: 'nghttp2-proxy',
+};
 const NO_SERVICE = '/usr/sbin/policy-rc.d'; // exit 101: invoke-rc.d starts nothing
 const SQUID_LEAF_HELPER = '/usr/lib/squid/security_file_certgen';
 
@@ -34,13 +40,14 @@ function isInstalled(command: string): boolean {
 }
 
 /** Versions as the peers tell them, for the report. */
-export function peerVersions(): Record<'squid' | 'mitmproxy' | 'haproxy' | 'nginx', string> {
+export function peerVersions(): Record<'squid' | 'mitmproxy' | 'haproxy' | 'nghttpx' | 'nginx', string> {
   const first = (command: string, ...args: string[]): string =>
     execFileSync('sh', ['-c', '"$@" 2>&1 | head -1', 'sh', command, ...args], { encoding: 'utf8' }).trim();
   return {
     squid: first('squid', '-v'),
     mitmproxy: first('/usr/bin/mitmdump', '--version'),
     haproxy: first('haproxy', '-v'),
+    nghttpx: first('nghttpx', '--version'),
     nginx: first('nginx', '-v'),
   };
 }
@@ -56,7 +63,8 @@ export const direct: Target = {
       ca: certificates.originCa.pem,
     };
     const plainTunnel = { ...intercepted, port: origin.plainPort, ca: undefined };
-    return { pid: origin.pid, startMs: 0, intercepted, tunnel: intercepted, plainTunnel, stop: async () => {} };
+    const h2 = { ...intercepted, port: origin.h2Port };
+    return { pid: origin.pid, startMs: 0, intercepted, h2, tunnel: intercepted, plainTunnel, stop: async () => {} };
   },
 };
 
@@ -66,20 +74,21 @@ export const haproxy: Target = {
     'ends TLS and dials the origin with verified TLS, one thread; a reverse proxy: no CONNECT, no leaf made, one fixed origin',
   async start(site) {
     const home = mkdtempSync(path.join(site.folder, 'haproxy-'));
-    const ports = [await freePort(), await freePort(), await freePort()] as const;
+    const ports = { tls: await freePort(), h2: await freePort(), tunnel: await freePort(), plain: await freePort() };
     writeFileSync(path.join(home, 'leaf.pem'), joined(site.certificates.reverseLeaf));
     writeFileSync(path.join(home, 'haproxy.cfg'), haproxyConfig(site, home, ports));
     const command = ['haproxy', '-q', '-db', '-f', path.join(home, 'haproxy.cfg')];
     const fixed = { connect: false, originPort: site.origin.tlsPort };
-    return startTarget(site, command, ports[0], {
-      intercepted: { ...fixed, port: ports[0], ca: site.certificates.proxyCa.pem },
-      tunnel: { ...fixed, port: ports[1], ca: site.certificates.originCa.pem },
-      plainTunnel: { ...fixed, port: ports[2], ca: undefined },
+    return startTarget(site, command, ports.tls, {
+      intercepted: { ...fixed, port: ports.tls, ca: site.certificates.proxyCa.pem },
+      h2: { ...fixed, port: ports.h2, ca: site.certificates.proxyCa.pem },
+      tunnel: { ...fixed, port: ports.tunnel, ca: site.certificates.originCa.pem },
+      plainTunnel: { ...fixed, port: ports.plain, ca: undefined },
     });
   },
 };
 
-function haproxyConfig(site: Site, home: string, [tls, tunnel, plain]: readonly [number, number, number]): string {
+function haproxyConfig(site: Site, home: string, ports: Record<'tls' | 'h2' | 'tunnel' | 'plain', number>): string {
   const verified = `ssl verify required ca-file ${site.certificates.originCa.cert} sni str(origin.bench.test)`;
   return `
 global
@@ -92,16 +101,21 @@ defaults
   timeout http-keep-alive 600s
 listen intercepted
   mode http
-  bind 127.0.0.1:${tls} ssl crt ${home}/leaf.pem
+  bind 127.0.0.1:${ports.tls} ssl crt ${home}/leaf.pem
   http-reuse always
   server origin 127.0.0.1:${site.origin.tlsPort} ${verified}
+listen h2
+  mode http
+  bind 127.0.0.1:${ports.h2} ssl crt ${home}/leaf.pem alpn h2
+  http-reuse always
+  server origin 127.0.0.1:${site.origin.h2Port} ${verified} alpn h2
 listen tunnel
   mode tcp
-  bind 127.0.0.1:${tunnel}
+  bind 127.0.0.1:${ports.tunnel}
   server origin 127.0.0.1:${site.origin.tlsPort}
 listen plain
   mode tcp
-  bind 127.0.0.1:${plain}
+  bind 127.0.0.1:${ports.plain}
   server origin 127.0.0.1:${site.origin.plainPort}
 `;
 }

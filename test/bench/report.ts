@@ -1,7 +1,7 @@
 // From samples to medians, ratios held against goals, and Markdown. Ratios are taken within a round, where both sides ran seconds
 // apart, and the median of the rounds' ratios is what counts.
 import type { CeilingLine } from './ceiling.ts';
-import type { Goal, Measurement, Metric, Sample } from './measurements.ts';
+import type { Goal, Measurement, Metric, Sample } from './measurement.ts';
 import { outcall } from './outcall.ts';
 import type { Target } from './target.ts';
 

@@ -5,7 +5,7 @@ import os from 'node:os';
 import path from 'node:path';
 import type { CeilingLine } from './ceiling.ts';
 import type { Cores } from './machine.ts';
-import type { Extent } from './measurements.ts';
+import type { Extent } from './measurement.ts';
 import { peerVersions } from './peers.ts';
 import { plot } from './plot.ts';
 import { holdGoals, markdown, type Row } from './report.ts';
@@ -51,12 +51,12 @@ export function writeReport(report: Report, intoDocs: boolean): void {
 }
 
 function conditionsText({ cores, extent }: Report, conditions: Conditions): string {
-  const { when, processor, node, squid, mitmproxy, haproxy, nginx } = conditions;
+  const { when, processor, node, squid, mitmproxy, haproxy, nghttpx, nginx } = conditions;
   const place = cores.pinned
     ? `proxy on core ${cores.proxy}, generator on ${cores.generator}, origin on ${cores.origin}`
     : 'processes not pinned';
   const size = `${extent.rounds} rounds of ${extent.seconds} s, targets interleaved`;
-  return `${when}. ${cores.count} cores of ${processor}: ${place}. ${size}. Node ${node}; ${squid}; ${mitmproxy}; ${haproxy}; ${nginx}.`;
+  return `${when}. ${cores.count} cores of ${processor}: ${place}. ${size}. Node ${node}; ${squid}; ${mitmproxy}; ${haproxy}; ${nghttpx}; ${nginx}.`;
 }
 
 function writeDocs(text: string, svg: string): void {

@@ -2,7 +2,7 @@
 // between measurements and ends them at the close.
 import type { Generator } from './jobs.ts';
 import { moveTo } from './machine.ts';
-import { type Extent, type Measurement, type Sample, warm } from './measurements.ts';
+import { type Extent, type Measurement, type Sample, warm } from './measurement.ts';
 import type { Row } from './report.ts';
 import type { RunningTarget, Site, Target } from './target.ts';
 

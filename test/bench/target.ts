@@ -20,6 +20,8 @@ export interface RunningTarget extends Running {
   /** From exec to the first accepted connection. */
   readonly startMs: number;
   readonly intercepted: Route;
+  /** Where HTTP/2 is spoken, on to the origin as well; undefined where the target does not. */
+  readonly h2?: Route;
   /** TLS end to end with the origin, relayed unopened; undefined where the target cannot. */
   readonly tunnel: Route | undefined;
   /** Bytes without TLS through the same door, to the origin's plain port. */
@@ -38,7 +40,7 @@ export async function startTarget(
   site: Site,
   command: readonly string[],
   port: number,
-  routes: Pick<RunningTarget, 'intercepted' | 'tunnel' | 'plainTunnel'>,
+  routes: Pick<RunningTarget, 'intercepted' | 'h2' | 'tunnel' | 'plainTunnel'>,
   output: number | 'ignore' = 'ignore',
 ): Promise<RunningTarget> {
   const startedMs = performance.now();
