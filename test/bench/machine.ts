@@ -124,7 +124,8 @@ interface ProcessStat {
   readonly stat: readonly string[];
 }
 
-function processTree(root: number): ProcessStat[] {
+/** A process and all its living descendants. */
+export function processTree(root: number): ProcessStat[] {
   const all = readdirSync('/proc')
     .filter((name) => /^\d+$/.test(name))
     .map((name) => ({

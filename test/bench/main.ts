@@ -13,6 +13,7 @@ import { MEASUREMENTS, newHostNames } from './measurements.ts';
 import { startNameServer, startOrigin } from './origin.ts';
 import { BYTES_HOST, isOutcallBuilt, outcall, outcallManyRules, TUNNEL_HOST } from './outcall.ts';
 import { installPeers } from './peers.ts';
+import { profile } from './profile.ts';
 import { writeReport } from './results.ts';
 import { Run } from './run.ts';
 import type { Site, Target } from './target.ts';
@@ -23,10 +24,12 @@ const HELP = `npm run bench -- [options]
   --seconds N          length of one sample (2)
   --only ID,...        these measurements: ${MEASUREMENTS.map(({ id }) => id).join(', ')}
   --targets NAME,...   these targets, by the first letters of their names
+  --profile            where Outcall's CPU time goes under h1-8, by perf(1); nothing else is measured
   --no-pin             let the system place the processes
   --docs               write docs/performance.md and docs/performance.svg
 `;
 const FULL: Extent = { rounds: 3, seconds: 2, newHosts: 30, heldConnections: 1000, settleMs: 4000 };
+const PROFILE_SECONDS = 6;
 const QUICK: Extent = { rounds: 2, seconds: 0.5, newHosts: 10, heldConnections: 300, settleMs: 500 };
 
 const { values: options } = parseArgs({
@@ -39,6 +42,7 @@ const { values: options } = parseArgs({
     targets: { type: 'string' },
     pin: { type: 'boolean', default: true },
     docs: { type: 'boolean', default: false },
+    profile: { type: 'boolean', default: false },
     help: { type: 'boolean', default: false },
   },
 });
@@ -57,12 +61,13 @@ async function bench(): Promise<void> {
   const certificates = makeCertificates(folder);
   const generator = startGenerator(cores);
   const names = await startNameServer();
-  const ceiling = await generatorCeiling(folder, certificates, cores, generator, extent.seconds);
+  const ceiling = options.profile ? [] : await generatorCeiling(folder, certificates, cores, generator, extent.seconds);
   const origin = await startOrigin(folder, certificates, cores, cores.origin);
   const hostsFile = writeHosts(folder, extent);
   const site: Site = { folder, certificates, cores, origin, nameServerPort: names.port, hostsFile };
   const run = new Run(site, generator, extent);
   try {
+    if (options.profile) return await profile(site, generator, PROFILE_SECONDS);
     for (const measurement of chosenMeasurements()) await run.measure(measurement);
     writeReport({ rows: run.rows, ceiling, failures: run.failures, extent, cores }, options.docs);
   } finally {

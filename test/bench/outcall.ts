@@ -7,6 +7,7 @@ import { freePort, startPinned, stopChild } from './machine.ts';
 import { type RunningTarget, type Site, startTarget, type Target } from './target.ts';
 
 const DAEMON = path.join(import.meta.dirname, '../../bin/outcalld');
+const BUNDLE = path.join(import.meta.dirname, '../../dist/outcalld.js');
 const MANY_RULES = 10_000;
 const RULES_PER_FILE = 2_500; // a rule file may have 1 MiB
 
@@ -17,24 +18,27 @@ export const outcall = outcallTarget('Outcall', 'one worker, ten rules, audit re
 export const outcallManyRules = outcallTarget('Outcall, 10,000 rules', 'the same with 10,000 rules', MANY_RULES);
 
 export function isOutcallBuilt(): boolean {
-  return existsSync(path.join(import.meta.dirname, '../../dist/outcalld.js'));
+  return existsSync(BUNDLE);
 }
 
 function outcallTarget(name: string, about: string, rules: number): Target {
   return {
     name,
     about,
-    async start(site) {
-      const home = mkdtempSync(path.join(site.folder, 'outcall-'));
-      mkdirSync(path.join(home, 'rules'));
-      writeFileSync(path.join(home, 'rules', 'zz-bench.yaml'), tenRules(site));
-      writeOtherRules(path.join(home, 'rules'), Math.max(0, rules - TEN));
-      return startDaemon(site, home);
-    },
+    start: (site) => startDaemon(site, rules, [DAEMON]),
   };
 }
 
-async function startDaemon(site: Site, home: string): Promise<RunningTarget> {
+/** The same under other options of node, which all of its processes take over. */
+export function startOutcall(site: Site, nodeFlags: readonly string[]): Promise<RunningTarget> {
+  return startDaemon(site, 0, [process.execPath, ...nodeFlags, BUNDLE]);
+}
+
+async function startDaemon(site: Site, rules: number, command: readonly string[]): Promise<RunningTarget> {
+  const home = mkdtempSync(path.join(site.folder, 'outcall-'));
+  mkdirSync(path.join(home, 'rules'));
+  writeFileSync(path.join(home, 'rules', 'zz-bench.yaml'), tenRules(site));
+  writeOtherRules(path.join(home, 'rules'), Math.max(0, rules - TEN));
   const { certificates, origin } = site;
   const port = await freePort();
   const records = path.join(home, 'records');
@@ -50,7 +54,7 @@ async function startDaemon(site: Site, home: string): Promise<RunningTarget> {
     tunnel: { ...through, ca: certificates.originCa.pem },
     plainTunnel: { ...through, originPort: origin.plainPort, ca: undefined },
   };
-  const daemon = await startTarget(site, [DAEMON, ...daemonOptions(site, home, port)], port, routes, pipe);
+  const daemon = await startTarget(site, [...command, ...daemonOptions(site, home, port)], port, routes, pipe);
   closeSync(pipe);
   const stop = async (): Promise<void> => {
     await daemon.stop();
