@@ -13,7 +13,7 @@ import { describeOnEngine } from './kit/lab.ts';
 const RULES = `version: "1"
 rules:
   - id: allowed
-    condition: domain(http.host, "allowed.example")
+    condition: domain(http.host, "asked.example")
     action: allow
 `;
 
@@ -26,7 +26,7 @@ describeOnEngine('an agent that asks for names', () => {
   let attacker: Agent;
 
   beforeAll(async () => {
-    await setZone({ 'allowed.example': ORIGIN, 'doh.example': '198.18.0.53' });
+    await setZone({ 'asked.example': ORIGIN, 'doh.example': '198.18.0.53' });
     appliance = await startAppliance({ rules: RULES });
     attacker = await startAttacker();
   });
@@ -55,7 +55,7 @@ describeOnEngine('an agent that asks for names', () => {
   });
 
   it('gets no answer of another server, by UDP, TCP, TLS or HTTPS', async () => {
-    const question = ['+tries=1', '+timeout=1', 'allowed.example'];
+    const question = ['+tries=1', '+timeout=1', 'asked.example'];
     for (const server of SERVERS) {
       for (const how of ['+notcp', '+tcp', '+tls', '+https']) {
         const { code, stdout } = await attacker.exec(['dig', how, `@${server}`, ...question]);
@@ -71,7 +71,7 @@ describeOnEngine('an agent that asks for names', () => {
   it('carries no byte out in names: those of others are denied, those of a rule answered without asking', async () => {
     const secret = () => `${randomBytes(30).toString('hex')}.${randomBytes(30).toString('hex')}`;
     const names = Array.from({ length: 60 }, (_, index) => [
-      index % 2 === 0 ? `${secret()}.tunnel.example` : `${secret()}.allowed.example`,
+      index % 2 === 0 ? `${secret()}.tunnel.example` : `${secret()}.asked.example`,
       ['A', 'AAAA', 'TXT', 'NULL', 'CNAME', 'MX', 'ANY', 'HTTPS', 'SVCB', 'SRV'][index % 10] as string,
     ]);
     const { stdout } = await attacker.exec(['dig', '+tries=1', '+timeout=2', '+short', ...names.flat()]);
@@ -79,7 +79,7 @@ describeOnEngine('an agent that asks for names', () => {
     expect(addresses.filter((address) => !address.startsWith('10.203.'))).toEqual([]);
     expect(await asked()).toEqual([]);
     expect(await packets('inet')).toEqual([]);
-    expect((await attacker.curl('http://allowed.example/asked')).stdout).toContain('GET /asked');
-    expect(await asked()).toEqual(expect.arrayContaining(['allowed.example A']));
+    expect((await attacker.curl('http://asked.example/asked')).stdout).toContain('GET /asked');
+    expect(await asked()).toEqual(expect.arrayContaining(['asked.example A']));
   });
 });
