@@ -7,7 +7,7 @@ import path from 'node:path';
 import { createInterface } from 'node:readline';
 import type { Generator } from './jobs.ts';
 import { processTree } from './machine.ts';
-import { ORIGIN_HOST, warm } from './measurements.ts';
+import { ORIGIN_HOST, warm } from './measurement.ts';
 import { startOutcall } from './outcall.ts';
 import type { Site } from './target.ts';
 
