@@ -124,6 +124,20 @@ export const MUTATIONS: readonly Mutation[] = [
     test: 'test/flow/tunnel.test.ts',
   },
   {
+    guard: 'a second ClientHello names the server of the first',
+    file: 'src/proxy/second-hello.ts',
+    find: 'if (second.hello.sni === first.sni && second.hello.ech === first.ech) return undefined;',
+    replace: 'if (second.hello.ech === first.ech) return undefined;',
+    test: 'test/flow/second-hello.test.ts',
+  },
+  {
+    guard: 'a tunnel whose server asks for a second ClientHello is not open before that was read',
+    file: 'src/proxy/second-hello.ts',
+    find: 'else if (asks) this.#readSecond();',
+    replace: 'else if (asks && this.#held.length < 0) this.#readSecond();',
+    test: 'test/flow/second-hello.test.ts',
+  },
+  {
     guard: 'nothing of the client but its ClientHello passes before the certificate has been judged',
     file: 'src/proxy/metadata.ts',
     find: 'const hello = bytes.subarray(0, request.hello.bytes);',

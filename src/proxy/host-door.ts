@@ -34,6 +34,7 @@ export class HostDoor {
   /** `CONNECT` in the audit record where the agent said so. */
   readonly #method: string | null;
   #known: Known;
+  #hello: Hello | undefined;
   /** Of the rule set that admitted this flow. */
   #generation = 0;
 
@@ -129,6 +130,7 @@ export class HostDoor {
     // A name without a canonical form is refused below, whatever the rules say.
     const known = { ...this.#known, tls: { sni: sni ?? '', version: newestVersion(hello.versions), alpn: hello.alpn } };
     this.#known = known;
+    this.#hello = hello;
     const waits = verdict.action === 'allow' && verdict.provisional && sni !== undefined;
     const rules = this.#flow.deps.rules();
     const decision = waits ? rules.decideHello(known) : verdict;
@@ -195,6 +197,7 @@ export class HostDoor {
       opened,
       addresses,
       first,
+      hello: opened === undefined ? this.#hello : undefined,
       taken,
       method: this.#method,
     });

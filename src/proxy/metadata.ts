@@ -10,6 +10,7 @@ import { type Gate, openGate } from './certificate-gate.ts';
 import type { AbortReason, Flow } from './flow.ts';
 import { type Known, verdictOn } from './known.ts';
 import { type Hello, type Peeked, peek } from './peek.ts';
+import { secondHelloProblem } from './second-hello.ts';
 import type { Opened } from './tunnel.ts';
 
 export interface MetadataRequest {
@@ -95,18 +96,12 @@ async function opened(flow: Flow, { hello, bytes }: MetadataRequest, gate: Gate,
   };
 }
 
-/** RFC 8446 section 4.1.2: the second ClientHello is the first with what was asked for; the name is not. */
 async function secondHello(flow: Flow, first: Hello, rest: Buffer, signal: AbortSignal): Promise<Buffer> {
   const { promise, resolve, reject } = Promise.withResolvers<Peeked>();
   signal.addEventListener('abort', () => reject(signal.reason), { once: true });
   peek(flow.raw, rest, resolve, readSecondHello);
   const second = await promise;
-  if (second.kind === 'closed') throw new FlowFailure('client_closed', { detail: 'during the TLS handshake' });
-  if (second.kind !== 'hello') {
-    throw new FlowFailure('client_hello_malformed', { detail: 'the second ClientHello cannot be read' });
-  }
-  if (second.hello.sni !== first.sni || second.hello.ech !== first.ech) {
-    throw new FlowFailure('sni_mismatch', { detail: 'the second ClientHello names another server than the first' });
-  }
-  return second.bytes;
+  const problem = secondHelloProblem(first, second);
+  if (problem !== undefined) throw problem;
+  return second.kind === 'hello' ? second.bytes : rest;
 }

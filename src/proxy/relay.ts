@@ -3,8 +3,10 @@
  * Backpressure in each direction, half-close passed on, a reset on one side resets the other.
  */
 import type { Socket } from 'node:net';
+import type { FlowFailure } from '../domain/failure.ts';
 import { resetConnection } from '../upstream/reset.ts';
 import type { AbortReason, Flow } from './flow.ts';
+import type { HelloGate } from './second-hello.ts';
 import type { WideReader } from './wide-reader.ts';
 
 export interface RelayEnd {
@@ -13,6 +15,8 @@ export interface RelayEnd {
   readonly raw: Socket;
   /** Bytes that were read from this side before the relay began. */
   readonly first: Buffer | undefined;
+  /** What this side says after `first` waits for it. */
+  readonly gate?: HelloGate | undefined;
   /** What reads this side; undefined where the stream does. */
   readonly reader?: WideReader | undefined;
 }
@@ -20,7 +24,9 @@ export interface RelayEnd {
 export interface RelayResult {
   readonly bytesUp: number;
   readonly bytesDown: number;
-  readonly ended: 'closed' | 'agent_reset' | 'origin_reset' | 'idle' | AbortReason;
+  readonly ended: 'closed' | 'agent_reset' | 'origin_reset' | 'idle' | 'gate' | AbortReason;
+  /** Why the gate did not open. */
+  readonly failure: FlowFailure | undefined;
 }
 
 /** Relays until both sides are closed. `onEnd` is called exactly once. */
@@ -34,6 +40,7 @@ export function relay(
   const up = new Direction(flow, agent, origin);
   const down = new Direction(flow, origin, agent);
   let ended: RelayResult['ended'] | undefined;
+  let failure: FlowFailure | undefined;
   let open = 2;
   const reset = (why: RelayResult['ended']): void => {
     ended ??= why;
@@ -44,7 +51,7 @@ export function relay(
   flow.recorded = promise;
   const closed = (): void => {
     if (--open > 0) return;
-    onEnd({ bytesUp: up.bytes, bytesDown: down.bytes, ended: ended ?? 'closed' });
+    onEnd({ bytesUp: up.bytes, bytesDown: down.bytes, ended: ended ?? 'closed', failure });
     resolve();
   };
   for (const [side, other, why] of [
@@ -66,8 +73,11 @@ export function relay(
     abort: reset,
   };
   flow.allowIdle(flow.deps.options.idleTimeoutMs);
-  up.start();
-  down.start();
+  up.start((why) => {
+    failure = why;
+    reset('gate');
+  });
+  down.start(() => undefined);
 }
 
 class Direction {
@@ -82,7 +92,19 @@ class Direction {
     this.#to = to;
   }
 
-  start(): void {
+  start(onWrong: (failure: FlowFailure) => void): void {
+    const { first, gate } = this.#from;
+    if (first !== undefined) this.#pass(first);
+    if (gate === undefined) this.#listen();
+    else gate.wait((held) => this.#goOn(held), onWrong);
+  }
+
+  #goOn(held: Buffer): void {
+    if (held.length > 0) this.#pass(held);
+    this.#listen();
+  }
+
+  #listen(): void {
     const source = this.#from.stream;
     const sink = this.#to.stream;
     const { reader } = this.#from;
@@ -94,7 +116,6 @@ class Direction {
     }
     source.on('data', (chunk: Buffer) => this.#pass(chunk));
     sink.on('drain', () => source.resume());
-    if (this.#from.first !== undefined) this.#pass(this.#from.first);
     // A FIN that came before the relay has had its 'end' already.
     if (source.readableEnded) sink.end();
     else if (!sink.writableNeedDrain) source.resume();

@@ -8,8 +8,10 @@ import type { OriginRequest } from '../upstream/origin.ts';
 import type { Flow } from './flow.ts';
 import { type Known, stillAllowed } from './known.ts';
 import { failedFlow, verdictFields } from './outcome.ts';
+import type { Hello } from './peek.ts';
 import { closeWithAlert } from './refuse.ts';
 import { type RelayResult, relay } from './relay.ts';
+import { HelloGate } from './second-hello.ts';
 import { WideReader } from './wide-reader.ts';
 
 export interface TunnelRequest {
@@ -25,6 +27,8 @@ export interface TunnelRequest {
   readonly addresses: readonly string[] | undefined;
   /** Bytes read from the agent so far; they go first. */
   readonly first: Buffer;
+  /** What they begin with, where a second one may come yet. */
+  readonly hello: Hello | undefined;
   /** `tunnel`: TLS whose hello was checked. `direct`: any protocol, under a direct_ip rule. */
   readonly taken: 'tunnel' | 'direct';
   /** `CONNECT` where the agent said so. */
@@ -61,8 +65,9 @@ async function dialAndRelay(flow: Flow, request: TunnelRequest): Promise<void> {
     abort: () => flow.raw.resetAndDestroy(),
   };
   try {
-    const { opened } = request;
-    const reader = opened === undefined ? new WideReader() : undefined;
+    const { opened, hello } = request;
+    const gate = hello && new HelloGate(flow.raw, hello, request.first.subarray(hello.bytes));
+    const reader = opened === undefined ? new WideReader(gate && ((chunk) => gate.look(chunk))) : undefined;
     const dialling = { allowHalfOpen: true, onread: reader?.onread };
     const socket = opened?.socket ?? (await upstream.dial(origin, request.addresses, dialling));
     const address = socket.remoteAddress ?? null;
@@ -70,10 +75,10 @@ async function dialAndRelay(flow: Flow, request: TunnelRequest): Promise<void> {
       socket.destroy();
       throw new FlowFailure('client_closed', { detail: 'while the host was being connected' });
     }
-    const first = opened?.rest ?? request.first;
+    const first = opened?.rest ?? request.first.subarray(0, hello?.bytes);
     relay(
       flow,
-      { stream: flow.raw, raw: flow.raw, first: first.length > 0 ? first : undefined },
+      { stream: flow.raw, raw: flow.raw, first: first.length > 0 ? first : undefined, gate },
       { stream: socket, raw: socket, first: opened?.flight, reader },
       permittedBy,
       (result) => recordTunnel(flow, request, address, result),
@@ -100,20 +105,22 @@ const FAILED_BY = {
   idle: 'idle_timeout',
   draining: 'draining',
   rules_changed: 'rules_changed',
+  gate: null,
 } as const;
 
 function recordTunnel(flow: Flow, request: TunnelRequest, address: string | null, result: RelayResult): void {
   const { origin, verdict } = request;
+  const { failure } = result;
   const fields = {
     event: 'flow',
     startedAt: flow.startedAt,
-    verdict: 'allow',
+    verdict: failure === undefined ? 'allow' : 'failed',
     rule: verdict.ruleId,
     mode: verdict.grant.mode,
     would_block: verdict.wouldBlock?.ruleId ?? null,
     taken: request.taken,
-    reason: FAILED_BY[result.ended],
-    detail: result.ended === 'closed' ? null : result.ended,
+    reason: failure?.reason ?? FAILED_BY[result.ended],
+    detail: failure?.detail ?? (result.ended === 'closed' ? null : result.ended),
     host: origin.host,
     port: origin.port,
     scheme: null,
@@ -127,6 +134,6 @@ function recordTunnel(flow: Flow, request: TunnelRequest, address: string | null
     upstream: address,
     generation: request.generation,
   } as const;
-  if (verdict.log) flow.record(fields);
+  if (verdict.log || failure !== undefined) flow.record(fields);
   else flow.leaveOut(fields);
 }

@@ -23,6 +23,12 @@ export class WideReader {
   #source: Socket | undefined;
   #sink: Socket | undefined;
   #onBytes: ((bytes: number) => void) | undefined;
+  #look: ((chunk: Buffer) => boolean) | undefined;
+
+  /** `look` is shown what is read, until it says true; nothing of that is its own to keep. */
+  constructor(look?: (chunk: Buffer) => boolean) {
+    this.#look = look;
+  }
 
   /** What `source` says goes to `sink` from now on; must be called in the turn in which the connection is there. */
   start(source: Socket, sink: Socket, onBytes: (bytes: number) => void): void {
@@ -43,6 +49,7 @@ export class WideReader {
     const wide = this.#wide;
     // A write may keep what it was given until later, and the next read of any connection fills SHARED again.
     sink.write(wide === undefined ? Buffer.from(SHARED.subarray(0, bytes)) : wide.subarray(0, bytes), this.#written);
+    if (this.#look?.((wide ?? SHARED).subarray(0, bytes))) this.#look = undefined;
     const written = sink.writableLength === 0;
     if (wide === undefined && bytes === SHARED.length) this.#wide = spare.pop() ?? Buffer.allocUnsafeSlow(WIDE_BYTES);
     else if (wide !== undefined && bytes < SHARED.length) this.#narrow(wide, written);

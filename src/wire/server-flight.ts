@@ -62,6 +62,27 @@ const SUPPORTED_VERSIONS = 43;
 
 const INCOMPLETE = { kind: 'incomplete' } as const;
 
+/** Type and length of the first message, its version, its random. */
+const RETRY_HEAD_BYTES = MESSAGE_HEADER_BYTES + 2 + RANDOM_BYTES;
+/** Nobody needs more than a record for them; who takes longer is not believed to ask for nothing. */
+const MAX_BEFORE_HEAD_BYTES = 1_024;
+
+/** Whether a flight begins with a HelloRetryRequest; undefined while too little is there. What is not TLS asks for nothing. */
+export function asksForSecondHello(input: Buffer): boolean | undefined {
+  const head = Buffer.alloc(RETRY_HEAD_BYTES);
+  let have = 0;
+  for (let at = 0; at + RECORD_HEADER_BYTES <= input.length && have < head.length; ) {
+    const type = input[at];
+    if (type !== HANDSHAKE && type !== ALERT && type !== CHANGE_CIPHER_SPEC) return false;
+    const start = at + RECORD_HEADER_BYTES;
+    at = start + input.readUInt16BE(at + 3);
+    if (type === HANDSHAKE) have += input.copy(head, have, start, Math.min(at, input.length));
+  }
+  if (have > 0 && head[0] !== SERVER_HELLO) return false;
+  if (have === head.length) return head.subarray(MESSAGE_HEADER_BYTES + 2).equals(RETRY_RANDOM);
+  return input.length > MAX_BEFORE_HEAD_BYTES ? true : undefined;
+}
+
 export class ServerFlightReader {
   readonly #input = new GrowingBuffer();
   readonly #handshake = new GrowingBuffer();

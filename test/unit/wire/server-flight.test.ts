@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { type ServerFlight, ServerFlightReader } from '../../../src/wire/server-flight.ts';
+import { asksForSecondHello, type ServerFlight, ServerFlightReader } from '../../../src/wire/server-flight.ts';
 
 const u8 = (value: number) => Buffer.from([value]);
 const u16 = (value: number) => Buffer.from([value >> 8, value & 0xff]);
@@ -172,5 +172,27 @@ describe('the first flight of a server', () => {
     expect(read(records(flight(131_072)))).toMatchObject({ kind: 'malformed' });
     expect(read(records(flight(60_000), 1))).toMatchObject({ kind: 'malformed' });
     expect(read(records(flight(20_000), 1))).toMatchObject({ kind: 'certificate' });
+  });
+});
+
+describe('a server asks for a second ClientHello', () => {
+  const retry = serverHello({ random: RETRY, extensions: TLS13 });
+  const warned = alert(1, 112);
+
+  it.each([
+    ['it does', records(retry), true],
+    ['it does, in records of one byte', records(retry, 1), true],
+    ['it does, after a warning', Buffer.concat([warned, CHANGE_CIPHER_SPEC, records(retry)]), true],
+    ['it goes on', records(serverHello({ extensions: TLS13 })), false],
+    ['it goes on, after a warning', Buffer.concat([warned, records(serverHello())]), false],
+    ['it says something else', records(certificates(LEAF)), false],
+    ['it speaks no TLS', Buffer.from('220 ready\r\n'), false],
+    ['it never comes to a message', Buffer.concat(Array.from({ length: 200 }, () => warned)), true],
+  ])('where %s, which is known once enough is there', (_how, said, asks) => {
+    expect(asksForSecondHello(said)).toBe(asks);
+    let at = 0;
+    while (asksForSecondHello(said.subarray(0, at)) === undefined) at++;
+    expect(at).toBeGreaterThan(0);
+    for (; at <= said.length; at++) expect(asksForSecondHello(said.subarray(0, at))).toBe(asks);
   });
 });
