@@ -12,6 +12,7 @@ import { ref } from './schemas.ts';
 /** 256 agents with labels of some 4 KiB each; the CLI sends them in smaller parts. */
 const MAX_BODY_BYTES = 1024 * 1024;
 const CONTAINER_ID = /^[0-9a-f]{64}$/;
+const FINGERPRINT = /^[0-9A-F]{2}(:[0-9A-F]{2}){31}$/;
 
 export const AGENTS_BODY: BodySpec = { types: [JSON_TYPE], maxBytes: MAX_BODY_BYTES, schema: ref('Agents') };
 
@@ -26,19 +27,26 @@ export function readAgents(body: string): readonly AgentEntry[] {
     if (entry !== undefined) return entry;
     throw new AdminProblem(
       400,
-      `agents[${index}] is not {"id", "name", "image", "labels", "ip", "fixed"?} of a container`,
+      `agents[${index}] is not {"id", "name", "image", "labels", "ip", "fixed"?, "trusts"?} of a container`,
     );
   });
 }
 
 function entryOf(value: unknown): AgentEntry | undefined {
   if (!isRecord(value)) return undefined;
-  const { id, name, image, labels, ip, fixed, ...others } = value;
+  const { id, name, image, labels, ip, fixed, trusts, ...others } = value;
   if (Object.keys(others).length > 0 || ('fixed' in value && fixed !== true)) return undefined;
   const address = typeof ip === 'string' ? canonicalIp(ip) : undefined;
   if (typeof id !== 'string' || !CONTAINER_ID.test(id) || address === undefined) return undefined;
   if (!isText(name) || !isText(image) || !areLabels(labels)) return undefined;
-  return { id, name, image, labels, ip: address, ...(fixed === true ? { fixed } : {}) };
+  if (trusts !== undefined && !areFingerprints(trusts)) return undefined;
+  const more = { ...(fixed === true ? { fixed: true as const } : {}), ...(trusts === undefined ? {} : { trusts }) };
+  return { id, name, image, labels, ip: address, ...more };
+}
+
+function areFingerprints(value: unknown): value is readonly string[] {
+  if (!Array.isArray(value) || value.length > AGENT_LIMITS.trusts) return false;
+  return value.every((each) => typeof each === 'string' && FINGERPRINT.test(each));
 }
 
 function isText(value: unknown): value is string {

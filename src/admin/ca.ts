@@ -79,9 +79,16 @@ export const CA_ROUTES: readonly Route[] = [
     path: ADMIN_PATHS.caRotate,
     id: 'rotateCa',
     summary: 'Sign with the next CA; the one before stays in the bundle until it is deleted',
+    query: [
+      {
+        name: 'force',
+        description: '1: although agents do not trust it yet; TLS that is intercepted fails for them',
+        schema: { type: 'string', enum: ['0', '1'] },
+      },
+    ],
     answers: [json('Ca', 'the CAs as they are now')],
     problems: { 409: NOT_NOW },
-    handle: (asked) => change(asked, { kind: 'rotate' }),
+    handle: (asked) => change(asked, { kind: 'rotate', force: asked.query.get('force') === '1' }),
   },
   {
     method: 'POST',

@@ -40,7 +40,11 @@ export function addCaChangeCommands(ca: Command, io: CliIo): void {
     .action((cert: string, key: string | undefined, options: Options) => upload(io, cert, key, options));
   changing(ca.command('rotate'))
     .description('sign with the next CA; what the one before has signed stays trusted until it is deleted')
-    .action(async (options: Options) => report(io, options, await change(options, 'POST', ADMIN_PATHS.caRotate)));
+    .option('--force', 'although agents do not trust it yet; TLS that is intercepted fails for them', false)
+    .action(async (options: Options & { force: boolean }) => {
+      const path = `${ADMIN_PATHS.caRotate}${options.force ? '?force=1' : ''}`;
+      report(io, options, await change(options, 'POST', path));
+    });
   changing(ca.command('delete'))
     .description('take a CA away: the next one, the previous one, or all')
     .addArgument(new Argument('<which>', 'what to delete').choices(['next', 'previous', 'all']))

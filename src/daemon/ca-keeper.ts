@@ -7,7 +7,7 @@ import type { ChildProcess } from 'node:child_process';
 import type { Socket } from 'node:net';
 import type { CaOutcome } from '../admin/backend.ts';
 import type { Log } from '../audit/log.ts';
-import type { CaAnswer, CaChange, CaSummary } from '../domain/admin-api.ts';
+import type { AgentEntry, CaAnswer, CaChange, CaSummary } from '../domain/admin-api.ts';
 import { FlowFailure } from '../domain/failure.ts';
 import { bundleOf, type CaInfo, type CaSet, NO_CA } from '../pki/ca-certificate.ts';
 import { CaError } from '../pki/ca-error.ts';
@@ -19,10 +19,14 @@ import type { RulesPayload, ToWorker } from './messages.ts';
 import type { RulesKeeper } from './rules-keeper.ts';
 import { SignerLink, type SignerLinkOptions } from './signer-link.ts';
 
+/** How many rules or agents a refusal names. */
+const MAX_NAMED = 5;
+
 export interface CaKeeperParts extends Omit<SignerLinkOptions, 'onCas'> {
   readonly source: CaSource;
   readonly log: Log;
   rules(): RulesKeeper | undefined;
+  agents(): readonly AgentEntry[];
   tellWorkers(message: ToWorker): void;
 }
 
@@ -86,6 +90,7 @@ export class CaKeeper {
   change(change: CaChange): Promise<CaOutcome> {
     return this.#inTurn(async () => {
       if (change.kind === 'delete') this.#insistOnUnused(change);
+      if (change.kind === 'rotate' && !change.force) this.#insistOnTrusted();
       await this.#run();
       await this.#take(await this.#link.change(asSignerChange(change)));
     });
@@ -168,6 +173,17 @@ export class CaKeeper {
     if (!sameSigner && this.#parts.rules()?.inForce !== undefined) await this.#parts.rules()?.reload(true);
   }
 
+  /** Who trusts what signs now, and not what is to sign, would be cut off. */
+  #insistOnTrusted(): void {
+    const [now, next] = [this.#cas.current?.fingerprint_sha256, this.#cas.next?.fingerprint_sha256];
+    if (now === undefined || next === undefined) return;
+    const behind = this.#parts.agents().filter(({ trusts = [] }) => trusts.includes(now) && !trusts.includes(next));
+    if (behind.length === 0) return;
+    const words = `agents do not trust the next CA yet (${someOf(behind.map(({ name }) => name))})`;
+    const remedy = 'outcall watch installs it within a minute, outcall attach at once';
+    throw new CaError('refused', `${words}; ${remedy}; by force, their TLS to intercepted hosts fails until then`);
+  }
+
   /** Without a CA, what a rule wants to intercept would be refused. */
   #insistOnUnused({ which, force }: CaChange & { kind: 'delete' }): void {
     if (which === 'all' && this.#cas.current === undefined) throw new CaError('missing', 'there is no CA');
@@ -176,7 +192,7 @@ export class CaKeeper {
     const rules = this.#parts.rules()?.inForce?.rules.rules ?? [];
     const using = rules.filter(({ mode }) => mode === 'intercept').map(({ id }) => id);
     if (which !== 'all' || force || using.length === 0) return;
-    const words = `rules intercept by this CA (${using.slice(0, 3).join(', ')}${using.length > 3 ? ', …' : ''})`;
+    const words = `rules intercept by this CA (${someOf(using)})`;
     throw new CaError('refused', `${words}; take them out first, or delete it by force: their hosts are refused then`);
   }
 }
@@ -188,7 +204,12 @@ function summaryOf({ subject, fingerprint_sha256, not_before, not_after, constra
 }
 
 function asSignerChange(change: CaChange): SignerChange {
-  return change.kind === 'delete' ? { kind: 'drop', which: change.which } : change;
+  if (change.kind === 'delete') return { kind: 'drop', which: change.which };
+  return change.kind === 'rotate' ? { kind: 'rotate' } : change;
+}
+
+function someOf(names: readonly string[]): string {
+  return names.length > MAX_NAMED ? `${names.slice(0, MAX_NAMED).join(', ')}, …` : names.join(', ');
 }
 
 function statusOf(error: unknown): number {

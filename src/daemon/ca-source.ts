@@ -3,7 +3,7 @@ import type { CaSource } from '../pki/signer.ts';
 import type { CaKeeper, CaKeeperParts } from './ca-keeper.ts';
 import type { DaemonOptions } from './options.ts';
 
-type Parts = Pick<CaKeeperParts, 'entry' | 'environment' | 'log' | 'rules' | 'tellWorkers'> & {
+type Parts = Pick<CaKeeperParts, 'entry' | 'environment' | 'log' | 'rules' | 'agents' | 'tellWorkers'> & {
   readonly options: DaemonOptions;
 };
 

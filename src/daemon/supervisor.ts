@@ -196,7 +196,7 @@ export class Supervisor {
   async #openCa(): Promise<void> {
     this.#ca = await makeCaKeeper({
       ...this.#setup,
-      rules: () => this.#keeper,
+      ...{ rules: () => this.#keeper, agents: () => this.#agents.entries },
       tellWorkers: (message) => this.#pool.tellAll(message),
     });
     if (this.#ca === undefined) return;

@@ -16,7 +16,7 @@ import { isIsolated, ownNetwork, placeOf } from './isolated.ts';
 import { join, keepResolvConf, leaveOthers, pointNames } from './lock.ts';
 import { isRefusal, type Obstacle, obstacles } from './lockable.ts';
 import type { Steps } from './steps.ts';
-import { installTrust, keepTrust, removeTrust, type TrustReport } from './trust.ts';
+import { installTrust, keepTrust, removeTrust, type TrustReport, trustedBy } from './trust.ts';
 import { UndoStack } from './undo.ts';
 import { type Check, insistOn, verify } from './verify.ts';
 
@@ -144,7 +144,7 @@ async function introduce(
   undo: UndoStack,
 ): Promise<void> {
   undo.push('what the appliance knows', () => forgetAgent(engine, appliance, container.id));
-  await tellAgents(engine, appliance, [agentEntry(container, address, true)]);
+  await tellAgents(engine, appliance, [agentEntry(container, address, true, await trustedBy(engine, container.id))]);
 }
 
 async function trustStep(

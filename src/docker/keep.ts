@@ -7,13 +7,13 @@ import { type Appliance, caOf, forgetAgent, isAppliance, tellAgents } from './ap
 import { insistOnLockable, verified } from './attach.ts';
 import { beforeOf } from './before.ts';
 import { ROLE_LABEL } from './beside.ts';
-import type { ContainerView } from './container-view.ts';
+import type { ContainerView, EndpointView } from './container-view.ts';
 import { findContainer } from './containers.ts';
 import type { Engine } from './engine.ts';
 import { agentEntry } from './identity.ts';
 import { isIsolated, placeOf, removeOrphans, serve } from './isolated.ts';
 import { leaveOthers, pointNames } from './lock.ts';
-import { keepTrust } from './trust.ts';
+import { keepTrust, trustedBy } from './trust.ts';
 import { UndoStack } from './undo.ts';
 
 /** What came of it; `none`: not an agent but one of our own. */
@@ -31,13 +31,25 @@ export async function keep(engine: Engine, shared: Appliance, id: string): Promi
   }
   if (isAppliance(container) || container.labels[ROLE_LABEL] !== undefined) return 'none';
   if (isIsolated(appliance.network)) await serve(engine, appliance);
-  if (endpoint.address !== '') {
-    const isFixed = endpoint.fixedAddress !== undefined;
-    await tellAgents(engine, appliance, [agentEntry(container, endpoint.address, isFixed)]);
-  }
+  const trusts = await introduce(engine, appliance, container, endpoint, undefined);
   if (beforeOf(container, appliance.network.name) === undefined) return 'known';
   await mend(engine, appliance, container);
+  await introduce(engine, appliance, container, endpoint, trusts);
   return 'locked';
+}
+
+/** Who it is, and what it trusts, where that is not what was `told`. */
+async function introduce(
+  engine: Engine,
+  appliance: Appliance,
+  container: ContainerView,
+  { address, fixedAddress }: EndpointView,
+  told: readonly string[] | undefined,
+): Promise<readonly string[]> {
+  const trusts = await trustedBy(engine, container.id);
+  if (address === '' || told?.join() === trusts.join()) return trusts;
+  await tellAgents(engine, appliance, [agentEntry(container, address, fixedAddress !== undefined, trusts)]);
+  return trusts;
 }
 
 async function mend(engine: Engine, appliance: Appliance, container: ContainerView): Promise<void> {

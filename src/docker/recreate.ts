@@ -15,6 +15,7 @@ import { agentEntry } from './identity.ts';
 import { ownNetwork, placeOf } from './isolated.ts';
 import { addressFor } from './lock.ts';
 import type { Steps } from './steps.ts';
+import { trustedBy } from './trust.ts';
 import { UndoStack } from './undo.ts';
 import { missingVariables, TRUST_FOLDER } from './variables.ts';
 
@@ -57,7 +58,7 @@ export async function recreate(
     const made = () => start(engine, container.name, options, undo);
     const id = await steps.run('making it anew', made, () => `on network ${appliance.network.name} as ${address}`);
     const view = await inspectContainer(engine, id);
-    await tellAgents(engine, appliance, [agentEntry(view, address, true)]);
+    await tellAgents(engine, appliance, [agentEntry(view, address, true, await trustedBy(engine, id))]);
     const warnings = await insistOnLockable(engine, appliance, view, isolate);
     const verifying = () => verified(engine, appliance, id);
     const checks = await steps.run('looking from inside', verifying, (all) => `${all.length} checks from inside hold`);

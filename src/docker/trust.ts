@@ -5,7 +5,8 @@
  */
 import path from 'node:path';
 import { rootCertificates } from 'node:tls';
-import { holdsCertificate, type NamedCertificate, namedCertificates } from './certificate-text.ts';
+import { AGENT_LIMITS } from '../domain/admin-api.ts';
+import { fingerprintOf, holdsCertificate, type NamedCertificate, namedCertificates } from './certificate-text.ts';
 import type { ContainerView } from './container-view.ts';
 import type { Engine } from './engine.ts';
 import { runInside } from './exec.ts';
@@ -45,7 +46,7 @@ export async function installTrust(engine: Engine, container: ContainerView, caP
   if (await isMounted(engine, container, caPem)) return { stores: [], bundle: BUNDLE_FILE, variables };
   if (container.readOnly) return { stores: [], bundle: undefined, variables, skipped: READ_ONLY };
   const wanted = namedCertificates(caPem);
-  const before = await installedIn(engine, container);
+  const before = await installedIn(engine, container.id);
   const task = { engine, containerId: container.id, wanted, former: without(before, wanted) };
   // What is written here is what a later run takes out again, so it names all until the stores are done.
   await writeFile(engine, container.id, CA_FILE, [...wanted, ...task.former].map(({ pem }) => pem).join(''));
@@ -67,16 +68,22 @@ async function hasTrust(engine: Engine, container: ContainerView, caPem: string)
 export async function keepTrust(engine: Engine, container: ContainerView, caPem: string | undefined): Promise<void> {
   if (container.readOnly) return;
   if (caPem === undefined) {
-    if ((await installedIn(engine, container)).length > 0) await removeTrust(engine, container);
+    if ((await installedIn(engine, container.id)).length > 0) await removeTrust(engine, container);
   } else if (!(await hasTrust(engine, container, caPem))) {
     await installTrust(engine, container, caPem);
   }
 }
 
+/** Fingerprints of what attach has installed there, or a volume brings. */
+export async function trustedBy(engine: Engine, containerId: string): Promise<readonly string[]> {
+  const installed = await installedIn(engine, containerId);
+  return installed.slice(0, AGENT_LIMITS.trusts).map(({ pem }) => fingerprintOf(pem));
+}
+
 /** Takes out all that installTrust put in. The container runs. */
 export async function removeTrust(engine: Engine, container: ContainerView): Promise<readonly StoreReport[]> {
   if (container.readOnly || container.mounts.some(({ destination }) => destination === TRUST_FOLDER)) return [];
-  const task = { engine, containerId: container.id, wanted: [], former: await installedIn(engine, container) };
+  const task = { engine, containerId: container.id, wanted: [], former: await installedIn(engine, container.id) };
   const removed = await removeEverywhere(task, await searchTrust(engine, container.id));
   await runInside(engine, container.id, ['rm', '-rf', TRUST_FOLDER]);
   await runInside(engine, container.id, ['rmdir', path.posix.dirname(TRUST_FOLDER)]);
@@ -84,8 +91,8 @@ export async function removeTrust(engine: Engine, container: ContainerView): Pro
 }
 
 /** What an earlier run has put in; empty where there was none. */
-async function installedIn(engine: Engine, container: ContainerView): Promise<readonly NamedCertificate[]> {
-  return namedCertificates((await textOf(engine, container.id, CA_FILE)) ?? '');
+async function installedIn(engine: Engine, containerId: string): Promise<readonly NamedCertificate[]> {
+  return namedCertificates((await textOf(engine, containerId, CA_FILE)) ?? '');
 }
 
 function without(

@@ -165,10 +165,12 @@ export interface AgentEntry {
   readonly ip: string;
   /** The address is its own for as long as it exists: given by name, not by the engine. What is told is then kept. */
   readonly fixed?: true;
+  /** SHA-256 fingerprints (`AB:CD:…`) of the CAs of ours that it was last seen to trust; absent where there were none. */
+  readonly trusts?: readonly string[];
 }
 
 /** What one entry may hold: what compose and common tools write is far below. */
-export const AGENT_LIMITS = { nameChars: 1_024, labels: 128, labelChars: 2_048 } as const;
+export const AGENT_LIMITS = { nameChars: 1_024, labels: 128, labelChars: 2_048, trusts: 8 } as const;
 
 /**
  * GET /v1/agents. POST with the same shape tells of these agents beside those that are known; DELETE ?id= takes one away.
@@ -212,12 +214,13 @@ export interface FlowsAnswer {
 type Nullable<T> = { readonly [K in keyof T]: T[K] | null };
 
 /**
- * generate: POST /v1/ca with {"algorithm", "permit_domains"}. rotate: POST /v1/ca/rotate. delete: DELETE /v1/ca?which=all,
+ * generate: POST /v1/ca with {"algorithm", "permit_domains"}. rotate: POST /v1/ca/rotate, ?force=1 although agents do
+ * not trust the next one yet. delete: DELETE /v1/ca?which=all,
  * &force=1 although rules intercept. The first CA signs at once, another is the next one.
  */
 export type CaChange =
   | { readonly kind: 'generate'; readonly algorithm: 'rsa' | 'ecdsa'; readonly permitDomains: readonly string[] }
-  | { readonly kind: 'rotate' }
+  | { readonly kind: 'rotate'; readonly force: boolean }
   | { readonly kind: 'delete'; readonly which: 'next' | 'previous' | 'all'; readonly force: boolean };
 
 /**

@@ -8,6 +8,8 @@ import { TempFolder } from '../../kit/temp.ts';
 
 const ENTRY = { id: 'a'.repeat(64), name: 'web', image: 'debian', labels: { team: 'x' }, ip: '10.203.0.20' };
 
+const OTHER = { ...ENTRY, id: 'b'.repeat(64), ip: 'fd00::2', trusts: [`${'AB:'.repeat(31)}CD`] };
+
 interface Reply {
   readonly status: number;
   readonly value: unknown;
@@ -40,10 +42,10 @@ async function withAgents(
 describe('/v1/agents', () => {
   it('takes agents, lists them with their addresses in canonical form, and lets one be forgotten', async () => {
     await withAgents(async (ask) => {
-      const body = JSON.stringify({ agents: [ENTRY, { ...ENTRY, id: 'b'.repeat(64), ip: 'FD00:0::2' }] });
+      const body = JSON.stringify({ agents: [ENTRY, { ...OTHER, ip: 'FD00:0::2' }] });
       expect((await ask('POST', '/v1/agents', body)).status).toBe(200);
       expect((await ask('GET', '/v1/agents')).value).toEqual({
-        agents: [ENTRY, { ...ENTRY, id: 'b'.repeat(64), ip: 'fd00::2' }],
+        agents: [ENTRY, OTHER],
       });
       expect((await ask('DELETE', `/v1/agents?id=${ENTRY.id}`)).status).toBe(200);
       expect((await ask('DELETE', `/v1/agents?id=${ENTRY.id}`)).status).toBe(404);
@@ -54,6 +56,7 @@ describe('/v1/agents', () => {
     ['no JSON', '{'],
     ['no agents', '{}'],
     ['a short id', JSON.stringify({ agents: [{ ...ENTRY, id: 'abc' }] })],
+    ['a fingerprint that is none', JSON.stringify({ agents: [{ ...ENTRY, trusts: ['abc'] }] })],
     ['no address', JSON.stringify({ agents: [{ ...ENTRY, ip: 'web' }] })],
     ['a field too many', JSON.stringify({ agents: [{ ...ENTRY, admin: true }] })],
     ['a label that is no text', JSON.stringify({ agents: [{ ...ENTRY, labels: { a: 1 } }] })],

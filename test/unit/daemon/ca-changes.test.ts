@@ -163,6 +163,35 @@ describe('the CA of a running daemon', () => {
     expect(keys.sort((a, b) => a.localeCompare(b))).toEqual(['ca.crt', 'ca.key']);
   }, 120_000);
 
+  it('does not sign before the agents trust it: who does not is named, and by force it signs all the same', async () => {
+    await using scene = await withCaFolder();
+    const first = (await changed(scene, 'generate', '--algorithm', 'ecdsa')).fingerprint_sha256;
+    const agent = (name: string, digit: string, trusts?: readonly (string | null | undefined)[]) => {
+      return { id: digit.repeat(64), name, image: 'x', labels: {}, ip: `10.0.0.${digit}`, ...(trusts && { trusts }) };
+    };
+    const tell = async (...agents: readonly object[]) => {
+      const told = await scene.daemon.cli('admin', 'POST', ADMIN_PATHS.agents, JSON.stringify({ agents }));
+      expect([told.stderr, told.code]).toEqual(['', 0]);
+    };
+    const { next } = await changed(scene, 'generate', '--algorithm', 'ecdsa');
+    await tell(agent('behind', '1', [first]), agent('ahead', '2', [first, next?.fingerprint_sha256]));
+    await tell(agent('unseen', '3'), agent('no-ca', '4', []));
+    const refused = await scene.daemon.cli('ca', 'rotate');
+    expect([refused.code, refused.stderr]).toEqual([
+      1,
+      'outcall: agents do not trust the next CA yet (behind); outcall watch installs it within a minute, outcall attach at ' +
+        'once; by force, their TLS to intercepted hosts fails until then\n',
+    ]);
+    expect((await changed(scene, 'status')).fingerprint_sha256).toBe(first);
+    await tell(agent('behind', '1', [first, next?.fingerprint_sha256]));
+    expect((await changed(scene, 'rotate')).fingerprint_sha256).toBe(next?.fingerprint_sha256);
+
+    await changed(scene, 'delete', 'previous');
+    const third = (await changed(scene, 'generate', '--algorithm', 'ecdsa')).next?.fingerprint_sha256;
+    expect((await scene.daemon.cli('ca', 'rotate')).code).toBe(1);
+    expect((await changed(scene, 'rotate', '--force')).fingerprint_sha256).toBe(third);
+  });
+
   it('is deleted only when no rule intercepts; by force, the hosts of such rules are refused and never tunnelled', async () => {
     await using scene = await withCaFolder();
     const { daemon, origin } = scene;

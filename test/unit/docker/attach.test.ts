@@ -1,6 +1,7 @@
 import { describe, expect, it } from 'vitest';
 import { findAppliance } from '../../../src/docker/appliance.ts';
 import { attach } from '../../../src/docker/attach.ts';
+import { fingerprintOf } from '../../../src/docker/certificate-text.ts';
 import { detach } from '../../../src/docker/detach.ts';
 import { DockerFailure } from '../../../src/docker/failure.ts';
 import { recreate } from '../../../src/docker/recreate.ts';
@@ -62,6 +63,7 @@ describe('outcall attach', () => {
         labels: { team: 'a' },
         ip: attached.address,
         fixed: true,
+        trusts: [fingerprintOf(CA)],
       },
     ]);
     expect(attached).toMatchObject({ again: false, left: ['bridge', 'backend'], network: 'outcall' });
@@ -115,6 +117,8 @@ describe('outcall attach', () => {
       await attachIn(fake);
       expect([holding(CA), holding(next), anchors()]).toEqual([has, hasNext, count]);
       expect(files.get('/etc/outcall/trust/ca.crt')).toBe(bundle);
+      const certificates = bundle.split(/(?<=-----END CERTIFICATE-----\n)/);
+      expect([...world.agents.values()].map(({ trusts }) => trusts)).toEqual([certificates.map(fingerprintOf)]);
     }
     world.caPem = undefined;
     expect((await attachIn(fake)).trust).toBeUndefined();

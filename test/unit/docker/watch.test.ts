@@ -2,6 +2,7 @@ import { describe, expect, it, vi } from 'vitest';
 import { listAgents } from '../../../src/docker/agents.ts';
 import { findAppliance } from '../../../src/docker/appliance.ts';
 import { attach } from '../../../src/docker/attach.ts';
+import { fingerprintOf } from '../../../src/docker/certificate-text.ts';
 import { silentSteps } from '../../../src/docker/steps.ts';
 import { watch } from '../../../src/docker/watch.ts';
 import { testCa } from '../../kit/pki.ts';
@@ -127,6 +128,7 @@ describe('a CA that is replaced', () => {
         vi.advanceTimersByTime(30_000);
         expect(await said.next()).toEqual({ name: 'web', what: 'locked' });
         expect(web.files.get('/etc/outcall/trust/ca.crt')).toBe(ca);
+        expect([...fake.world.agents.values()]).toMatchObject([{ name: 'web', trusts: [fingerprintOf(ca)] }]);
         expect(said.all.length).toBe(2);
       });
     } finally {
