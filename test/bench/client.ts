@@ -16,6 +16,9 @@ export type OnAnswer = (ms: number, bodyBytes: number) => boolean;
 export class Client {
   private readonly route: Route;
   private readonly context: tls.SecureContext | undefined;
+  /** Without TLS every read of every lane goes here: a tunnel's bytes come faster than fresh buffers can be made. */
+  private readonly buffer = Buffer.allocUnsafe(READ_BYTES);
+  private dialled = 0;
 
   constructor(route: Route) {
     this.route = route;
@@ -37,15 +40,17 @@ export class Client {
     return new Lane(socket, inbox, requestBytes(exchange, originPort));
   }
 
-  /** Without TLS every read goes into one buffer, since a tunnel's bytes come faster than fresh buffers can be made. */
   private dial(inbox: Inbox): net.Socket {
-    const to = { host: '127.0.0.1', port: this.route.port, noDelay: true };
+    const { port, sources = [] } = this.route;
+    const localAddress = sources[this.dialled++ % sources.length];
+    const from = localAddress === undefined ? {} : { localAddress };
+    const to = { host: '127.0.0.1', port, noDelay: true, ...from };
     if (this.context !== undefined) return net.connect(to);
     const callback = (bytes: number, buffer: Uint8Array): boolean => {
       inbox.take(Buffer.from(buffer.buffer, buffer.byteOffset, bytes));
       return true;
     };
-    return net.connect({ ...to, onread: { buffer: Buffer.allocUnsafe(READ_BYTES), callback } });
+    return net.connect({ ...to, onread: { buffer: this.buffer, callback } });
   }
 
   private async handshake(
@@ -169,7 +174,7 @@ export class Lane {
   private readHead(chunk: Buffer): boolean {
     const input = this.partialHead === undefined ? chunk : Buffer.concat([this.partialHead, chunk]);
     const end = input.indexOf(HEAD_END);
-    this.partialHead = end === -1 ? input : undefined;
+    this.partialHead = end === -1 ? Buffer.from(input) : undefined; // a copy: the buffer is read into again
     if (end === -1) return false;
     const head = input.toString('latin1', 0, end);
     const length = /\r\ncontent-length: *(\d+)/i.exec(head)?.[1];

@@ -1,9 +1,11 @@
 // The load generator, run as a process of its own: HTTP/1.1 over TLS over CONNECT on raw sockets, with no more parsing than finds
 // the end of an answer. Any answer but 200, any short body and any certificate of another CA ends the job with an error.
 import { Client } from './client.ts';
-import type { Exchange, Job, Latency, Outcome, Reply, Route } from './jobs.ts';
+import { askNames } from './dns-load.ts';
+import type { Exchange, Job, Outcome, Reply, Route } from './jobs.ts';
+import { openLoop } from './open-loop.ts';
+import { Tally } from './tally.ts';
 
-const US_PER_MS = 1000;
 const OPEN_AT_A_TIME = 8;
 
 type Lane = Awaited<ReturnType<Client['open']>>;
@@ -29,6 +31,12 @@ function run(job: Job): Promise<Outcome> {
       return newConnections(job.route, job.exchange, job.connections, job.seconds);
     case 'first-contact':
       return firstContact(job.route, job.exchange, job.hosts);
+    case 'open-loop':
+      return atRate(job.route, job.exchange, job.connections, job.perSecond, job.seconds);
+    case 'flood':
+      return flood(job.route, job.exchange, job.connections, job.newAtOnce, job.seconds);
+    case 'query':
+      return askNames(job);
     case 'hold':
       return hold(job.route, job.exchange, job.connections);
     case 'release':
@@ -46,6 +54,36 @@ async function keepAlive(route: Route, exchange: Exchange, connections: number, 
   await Promise.all(lanes.map((lane) => lane.repeat((ms, bytes) => tally.add(ms, bytes) < deadline)));
   for (const lane of lanes) lane.close();
   return tally.outcome();
+}
+
+async function atRate(
+  route: Route,
+  exchange: Exchange,
+  connections: number,
+  perSecond: number,
+  seconds: number,
+): Promise<Outcome> {
+  const lanes = await openMany(new Client(route), exchange, connections);
+  await Promise.all(lanes.map((lane) => lane.exchange()));
+  const tally = new Tally();
+  await openLoop(lanes, perSecond, seconds, tally);
+  for (const lane of lanes) lane.close();
+  return tally.outcome();
+}
+
+/** Open connections as fast as they answer, and new ones beside them. */
+async function flood(
+  route: Route,
+  exchange: Exchange,
+  connections: number,
+  newAtOnce: number,
+  seconds: number,
+): Promise<Outcome> {
+  const [outcome] = await Promise.all([
+    keepAlive(route, exchange, connections, seconds),
+    newConnections(route, exchange, newAtOnce, seconds),
+  ]);
+  return outcome;
 }
 
 async function openMany(client: Client, exchange: Exchange, count: number, tally = new Tally()): Promise<Lane[]> {
@@ -95,38 +133,4 @@ async function hold(route: Route, exchange: Exchange, connections: number): Prom
   held.push(...lanes);
   for (const lane of lanes) tally.add(0, await lane.exchange());
   return tally.outcome();
-}
-
-/** Every sample of a job is kept: percentiles are exact, not of buckets. */
-class Tally {
-  readonly startedMs = performance.now();
-  private endedMs = this.startedMs;
-  private bodyBytes = 0;
-  private readonly samples: number[] = [];
-  private readonly handshakes: number[] = [];
-
-  /** Returns the time it took as now, so that a loop needs no clock of its own. */
-  add(ms: number, bodyBytes: number): number {
-    this.samples.push(ms);
-    this.bodyBytes += bodyBytes;
-    this.endedMs = performance.now();
-    return this.endedMs;
-  }
-
-  addHandshake(ms: number): void {
-    this.handshakes.push(ms);
-  }
-
-  outcome(): Outcome {
-    const seconds = (this.endedMs - this.startedMs) / 1000;
-    const { bodyBytes } = this;
-    const handshake = percentiles(this.handshakes);
-    return { requests: this.samples.length, seconds, bodyBytes, latency: percentiles(this.samples), handshake };
-  }
-}
-
-function percentiles(samples: readonly number[]): Latency {
-  const sorted = Float64Array.from(samples).sort();
-  const at = (share: number): number => (sorted[Math.floor(share * (sorted.length - 1))] ?? 0) * US_PER_MS;
-  return { p50Us: at(0.5), p99Us: at(0.99), p999Us: at(0.999) };
 }

@@ -12,6 +12,8 @@ export interface Route {
   readonly originPort: number;
   /** PEM of the one CA that the TLS peer's certificate must come from; undefined: no TLS. */
   readonly ca: string | undefined;
+  /** Addresses that connections come from, in turns: to the proxy each is an agent. 127.0.0.1 unless given. */
+  readonly sources?: readonly string[];
 }
 
 export interface Exchange {
@@ -28,11 +30,32 @@ export type Job =
   | { kind: 'keep-alive'; route: Route; exchange: Exchange; connections: number; seconds: number }
   /** Connect, CONNECT, full handshake, one request, close; `connections` at a time. */
   | { kind: 'new-connections'; route: Route; exchange: Exchange; connections: number; seconds: number }
+  /** A request every so often, whatever becomes of those before; times count from when each was due. */
+  | {
+      kind: 'open-loop';
+      route: Route;
+      exchange: Exchange;
+      connections: number;
+      perSecond: number;
+      seconds: number;
+    }
+  /** 'keep-alive' on `connections`, with 'new-connections' of `newAtOnce` beside it. */
+  | { kind: 'flood'; route: Route; exchange: Exchange; connections: number; newAtOnce: number; seconds: number }
+  | Queries
   /** One new connection and one request to each host, one after another. */
   | { kind: 'first-contact'; route: Route; exchange: Exchange; hosts: readonly string[] }
   /** Opens connections, one request on each, and keeps them open until 'release'. */
   | { kind: 'hold'; route: Route; exchange: Exchange; connections: number }
   | { kind: 'release' };
+
+/** A-queries over UDP: each address has one on its way at a time, and all names take their turns. Every one must have an answer. */
+export interface Queries {
+  readonly kind: 'query';
+  readonly port: number;
+  readonly sources: readonly string[];
+  readonly names: readonly string[];
+  readonly seconds: number;
+}
 
 export interface Latency {
   readonly p50Us: number;
@@ -52,6 +75,8 @@ export interface Outcome {
 export interface Generator {
   run(job: Job): Promise<Outcome>;
   readonly pid: number;
+  /** Another process of the same kind on the same core, for load beside load. */
+  another(): Generator;
   stop(): Promise<void>;
 }
 
@@ -63,7 +88,12 @@ export function startGenerator(cores: Cores): Generator {
   const child = startPinned(cores, cores.generator, [process.execPath, script], {
     stdio: ['ignore', 'inherit', 'inherit', 'ipc'],
   });
-  return { pid: child.pid, run: (job) => runJob(child, job), stop: () => stopChild(child) };
+  return {
+    pid: child.pid,
+    run: (job) => runJob(child, job),
+    another: () => startGenerator(cores),
+    stop: () => stopChild(child),
+  };
 }
 
 function runJob(child: ChildProcess, job: Job): Promise<Outcome> {

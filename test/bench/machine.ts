@@ -90,6 +90,11 @@ function accepts(port: number): Promise<boolean> {
   });
 }
 
+/** How many files a process may have open: Node raises its own limit to the hard one, and children inherit it. */
+export function maxOpenFiles(): number {
+  return Number(/^Max open files +(\d+)/m.exec(readProc(process.pid, 'limits'))?.[1] ?? 0);
+}
+
 export function freePort(): Promise<number> {
   return new Promise((resolve, reject) => {
     const server = net.createServer();

@@ -7,7 +7,7 @@ import { parseArgs } from 'node:util';
 import { generatorCeiling } from './ceiling.ts';
 import { makeCertificates } from './certificates.ts';
 import { startGenerator } from './jobs.ts';
-import { layOutCores, moveTo } from './machine.ts';
+import { layOutCores, maxOpenFiles, moveTo } from './machine.ts';
 import { type Extent, type Measurement, ORIGIN_HOST } from './measurement.ts';
 import { MEASUREMENTS, newHostNames } from './measurements.ts';
 import { startNameServer, startOrigin } from './origin.ts';
@@ -19,18 +19,34 @@ import { Run } from './run.ts';
 import type { Site, Target } from './target.ts';
 
 const HELP = `npm run bench -- [options]
-  --quick              two short rounds (under 2 minutes)
+  --quick              two short rounds (about 2 minutes)
   --rounds N           rounds of each measurement (3)
-  --seconds N          length of one sample (2)
-  --only ID,...        these measurements: ${MEASUREMENTS.map(({ id }) => id).join(', ')}
+  --seconds N          length of one sample (1.5)
+  --only ID,...        these measurements (soak only so): ${MEASUREMENTS.map(({ id }) => id).join(', ')}
   --targets NAME,...   these targets, by the first letters of their names
   --profile            where Outcall's CPU time goes under h1-8, by perf(1); nothing else is measured
   --no-pin             let the system place the processes
   --docs               write docs/performance.md and docs/performance.svg
 `;
-const FULL: Extent = { rounds: 3, seconds: 2, newHosts: 30, heldConnections: 1000, settleMs: 4000 };
+const FULL: Extent = {
+  rounds: 3,
+  seconds: 1.5,
+  newHosts: 30,
+  heldConnections: 1000,
+  manyTunnels: manyTunnels(),
+  settleMs: 4000,
+  soakSeconds: 60,
+};
+const QUICK: Extent = {
+  rounds: 2,
+  seconds: 0.5,
+  newHosts: 10,
+  heldConnections: 300,
+  manyTunnels: 1000,
+  settleMs: 500,
+  soakSeconds: 12,
+};
 const PROFILE_SECONDS = 6;
-const QUICK: Extent = { rounds: 2, seconds: 0.5, newHosts: 10, heldConnections: 300, settleMs: 500 };
 
 const { values: options } = parseArgs({
   allowNegative: true,
@@ -89,7 +105,7 @@ function chosenMeasurements(): Measurement[] {
   const wanted = (target: Target): boolean =>
     (isOutcallBuilt() || (target !== outcall && target !== outcallManyRules)) &&
     (prefixes === undefined || prefixes.some((prefix) => target.name.toLowerCase().startsWith(prefix)));
-  return MEASUREMENTS.filter(({ id }) => ids === undefined || ids.includes(id))
+  return MEASUREMENTS.filter(({ id, onDemand }) => ids?.includes(id) ?? onDemand !== true)
     .map((measurement) => ({ ...measurement, targets: measurement.targets.filter(wanted) }))
     .filter(({ targets }) => targets.length > 0);
 }
@@ -100,4 +116,9 @@ function writeHosts(folder: string, extent: Extent): string {
   writeFileSync(file, names.map((name) => `127.0.0.1 ${name}\n`).join(''));
   chmodSync(file, 0o644);
   return file;
+}
+
+/** A tunnel takes two files of the proxy. */
+function manyTunnels(): number {
+  return maxOpenFiles() > 2 * 10_000 + 1_000 ? 10_000 : 2_000;
 }

@@ -32,6 +32,9 @@ export interface Extent {
   readonly seconds: number;
   readonly newHosts: number;
   readonly heldConnections: number;
+  /** Tunnels open beside the load, as many as the limit of open files leaves room for. */
+  readonly manyTunnels: number;
+  readonly soakSeconds: number;
   /** Wait before memory is read: closed connections and their buffers are gone, collectors have had their chance. */
   readonly settleMs: number;
 }
@@ -43,8 +46,12 @@ export interface Measurement {
   readonly better: 'higher' | 'lower';
   readonly targets: readonly Target[];
   readonly goals: readonly Goal[];
-  /** A fresh process of the target for each sample, and one round only. */
+  /** A fresh process of the target for each sample. */
   readonly fresh?: boolean;
+  /** One round only. */
+  readonly once?: boolean;
+  /** Only where --only names it. */
+  readonly onDemand?: boolean;
   /** One request at a time: everything runs on the proxy's core, or the waking of idle cores would be most of the figure. */
   readonly serial?: boolean;
   take(generator: Generator, target: RunningTarget, extent: Extent, round: number): Promise<Sample>;
@@ -67,13 +74,9 @@ export function ratio(against: Target, bound: Goal['bound'], limit: number): Goa
 
 /** Load that is not counted, so that no target is measured while it still compiles or fills its caches. */
 export async function warm(generator: Generator, target: RunningTarget, seconds: number): Promise<void> {
-  await generator.run({
-    kind: 'keep-alive',
-    route: target.intercepted,
-    exchange: get('/v1/1k'),
-    connections: 8,
-    seconds,
-  });
+  const { intercepted: route } = target;
+  if (route === undefined) return;
+  await generator.run({ kind: 'keep-alive', route, exchange: get('/v1/1k'), connections: 8, seconds });
 }
 
 type Loop = Parameters<Generator['run']>[0];

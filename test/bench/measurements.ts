@@ -1,7 +1,9 @@
 // What is measured, on whom, and the goals (design decisions of the project; ratios, since figures move with the machine). Each
 // measurement gives one sample per target and round; the rounds interleave the targets.
 import { setTimeout as pause } from 'node:timers/promises';
+import { growthOfAgents, growthOfTunnels, idleMemory, soak, start } from './growth-rows.ts';
 import type { Exchange, Generator, Outcome, Route } from './jobs.ts';
+import { halfLoad, names, politeAlone, politeFlooded } from './load-rows.ts';
 import { cpuSeconds, pssKib } from './machine.ts';
 import {
   type Extent,
@@ -26,6 +28,8 @@ const PRIMER_CONNECTIONS = 16;
 const ALL = [direct, haproxy, outcall, squid, mitmproxy];
 
 export const MEASUREMENTS: readonly Measurement[] = [
+  start,
+  idleMemory,
   memoryOf('idle-intercepted', 'idle intercepted connections', 50, ORIGIN_HOST, (target) => target.intercepted),
   memoryOf('idle-tunnels', 'idle tunnels', 15, TUNNEL_HOST, (target) => target.tunnel),
   keepAlive('h1-1', 'intercepted, 1 KiB, 1 connection', 1, get('/v1/1k'), ALL, [
@@ -52,6 +56,11 @@ export const MEASUREMENTS: readonly Measurement[] = [
   h2('h2-8x8', 8, 8, [ratio(haproxy, '>=', 0.9)]),
   keepAlive('h1-post', 'intercepted POST of 1 KiB, 8 connections', 8, post('/v1/1k', 1024), ALL, []),
   keepAlive('h1-100k', 'intercepted, 100 KiB, 8 connections', 8, get('/v1/100k'), ALL, [ratio(squid, '>=', 1.9)]),
+  halfLoad,
+  politeAlone,
+  politeFlooded,
+  growthOfAgents,
+  growthOfTunnels,
   {
     id: 'new-connections',
     title: 'new connection, handshake and request, leaf cached, 8 at a time',
@@ -67,7 +76,7 @@ export const MEASUREMENTS: readonly Measurement[] = [
     take: (generator, target, { seconds }) =>
       timed(generator, target, {
         kind: 'new-connections',
-        route: target.intercepted,
+        route: known(target.intercepted),
         exchange: get('/v1/1k'),
         connections: 8,
         seconds,
@@ -97,6 +106,8 @@ export const MEASUREMENTS: readonly Measurement[] = [
     get('/v1/tunnel', BYTES_HOST),
     (to) => to.plainTunnel,
   ),
+  names,
+  soak,
 ];
 
 function keepAlive(
@@ -115,8 +126,10 @@ function keepAlive(
     targets,
     goals,
     serial: connections === 1,
-    take: (generator, { intercepted: route, ...target }, { seconds }) =>
-      timed(generator, target, { kind: 'keep-alive', route, exchange, connections, seconds }),
+    take: (generator, target, { seconds }) => {
+      const route = known(target.intercepted);
+      return timed(generator, target, { kind: 'keep-alive', route, exchange, connections, seconds });
+    },
   };
 }
 
@@ -176,7 +189,8 @@ async function firstContact(
 ): Promise<Sample> {
   const hosts = newHostNames(extent).slice(round * extent.newHosts, (round + 1) * extent.newHosts);
   const exchange = get('/v1/1k');
-  const outcome: Outcome = await generator.run({ kind: 'first-contact', route: target.intercepted, exchange, hosts });
+  const route = known(target.intercepted);
+  const outcome: Outcome = await generator.run({ kind: 'first-contact', route, exchange, hosts });
   return { value: outcome.handshake.p50Us, ...outcome.handshake };
 }
 
@@ -203,6 +217,7 @@ function memoryOf(
     targets: ALL.filter((target) => target !== direct),
     goals: [{ metric: 'value', how: 'value', bound: '<=', limit: limitKib }],
     fresh: true,
+    once: true,
     take: async (generator, target, { heldConnections: connections, settleMs }) => {
       const job = { kind: 'hold', route: known(routeOf(target)), exchange: get('/v1/1k', host) } as const;
       await generator.run({ ...job, connections: PRIMER_CONNECTIONS });

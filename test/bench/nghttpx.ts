@@ -26,7 +26,7 @@ export const nghttpx: Target = {
     const command = ['nghttpx', ...options, certificates.reverseLeaf.key, certificates.reverseLeaf.cert];
     const h2 = { connect: false, originPort: origin.h2Port, port, ca: certificates.proxyCa.pem };
     return startTarget({ certificates, origin, ...site }, command, port, {
-      intercepted: h2,
+      intercepted: undefined,
       h2,
       tunnel: undefined,
       plainTunnel: undefined,

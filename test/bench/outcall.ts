@@ -40,7 +40,7 @@ async function startDaemon(site: Site, rules: number, command: readonly string[]
   writeFileSync(path.join(home, 'rules', 'zz-bench.yaml'), tenRules(site));
   writeOtherRules(path.join(home, 'rules'), Math.max(0, rules - TEN));
   const { certificates, origin } = site;
-  const port = await freePort();
+  const [port, dnsPort] = [await freePort(), await freePort()];
   const records = path.join(home, 'records');
   execFileSync('mkfifo', [records]);
   const pipe = openSync(records, constants.O_RDWR); // both ends, so that opening does not wait for the reader
@@ -54,16 +54,16 @@ async function startDaemon(site: Site, rules: number, command: readonly string[]
     tunnel: { ...through, ca: certificates.originCa.pem },
     plainTunnel: { ...through, originPort: origin.plainPort, ca: undefined },
   };
-  const daemon = await startTarget(site, [...command, ...daemonOptions(site, home, port)], port, routes, pipe);
+  const daemon = await startTarget(site, [...command, ...daemonOptions(site, home, port, dnsPort)], port, routes, pipe);
   closeSync(pipe);
   const stop = async (): Promise<void> => {
     await daemon.stop();
     await stopChild(drain);
   };
-  return { ...daemon, stop };
+  return { ...daemon, dnsPort, stop };
 }
 
-function daemonOptions(site: Site, home: string, port: number): string[] {
+function daemonOptions(site: Site, home: string, port: number, dnsPort: number): string[] {
   const options: Record<string, string | number> = {
     listen: `127.0.0.1:${port}`,
     rules: path.join(home, 'rules'),
@@ -73,6 +73,9 @@ function daemonOptions(site: Site, home: string, port: number): string[] {
     'upstream-ca': site.certificates.originCa.cert,
     'upstream-dns': `127.0.0.1:${site.nameServerPort}`,
     'allow-private': '127.0.0.0/8',
+    'dns-listen': `127.0.0.1:${dnsPort}`,
+    'agents-subnet': '127.64.0.0/10', // those who ask for names; nobody may dial it, so the origin is outside
+    pool: '127.96.0.0/11',
     'admin-socket': path.join(home, 'admin.sock'),
     'max-connections-per-agent': 16_384, // the whole bench is one agent
     'idle-timeout-secs': 600,

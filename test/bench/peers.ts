@@ -13,6 +13,7 @@ const PACKAGES = {
   haproxy: 'haproxy',
   nginx: 'nginx-light',
   nghttpx: 'nghttp2-proxy',
+  dnsmasq: 'dnsmasq-base',
 };
 const NO_SERVICE = '/usr/sbin/policy-rc.d'; // exit 101: invoke-rc.d starts nothing
 const SQUID_LEAF_HELPER = '/usr/lib/squid/security_file_certgen';
@@ -40,7 +41,7 @@ function isInstalled(command: string): boolean {
 }
 
 /** Versions as the peers tell them, for the report. */
-export function peerVersions(): Record<'squid' | 'mitmproxy' | 'haproxy' | 'nghttpx' | 'nginx', string> {
+export function peerVersions(): Record<'squid' | 'mitmproxy' | 'haproxy' | 'nghttpx' | 'dnsmasq' | 'nginx', string> {
   const first = (command: string, ...args: string[]): string =>
     execFileSync('sh', ['-c', '"$@" 2>&1 | head -1', 'sh', command, ...args], { encoding: 'utf8' }).trim();
   return {
@@ -48,6 +49,7 @@ export function peerVersions(): Record<'squid' | 'mitmproxy' | 'haproxy' | 'nght
     mitmproxy: first('/usr/bin/mitmdump', '--version'),
     haproxy: first('haproxy', '-v'),
     nghttpx: first('nghttpx', '--version'),
+    dnsmasq: first('dnsmasq', '--version').replace(/ +Copyright.*/, ''),
     nginx: first('nginx', '-v'),
   };
 }

@@ -51,12 +51,12 @@ export function writeReport(report: Report, intoDocs: boolean): void {
 }
 
 function conditionsText({ cores, extent }: Report, conditions: Conditions): string {
-  const { when, processor, node, squid, mitmproxy, haproxy, nghttpx, nginx } = conditions;
+  const { when, processor, node, ...peers } = conditions;
   const place = cores.pinned
     ? `proxy on core ${cores.proxy}, generator on ${cores.generator}, origin on ${cores.origin}`
     : 'processes not pinned';
   const size = `${extent.rounds} rounds of ${extent.seconds} s, targets interleaved`;
-  return `${when}. ${cores.count} cores of ${processor}: ${place}. ${size}. Node ${node}; ${squid}; ${mitmproxy}; ${haproxy}; ${nghttpx}; ${nginx}.`;
+  return `${when}. ${cores.count} cores of ${processor}: ${place}. ${size}. Node ${node}; ${Object.values(peers).join('; ')}.`;
 }
 
 function writeDocs(text: string, svg: string): void {

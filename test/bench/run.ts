@@ -6,7 +6,7 @@ import { type Extent, type Measurement, type Sample, warm } from './measurement.
 import type { Row } from './report.ts';
 import type { RunningTarget, Site, Target } from './target.ts';
 
-const LIMIT_MS = 9 * 60_000; // measurements that would begin later than this are left out, and the report says so
+const LIMIT_MS = 10 * 60_000; // measurements that would begin later than this are left out, and the report says so
 
 /** The targets that are up, and what has been measured so far. A target that fails is left out of that measurement only. */
 export class Run {
@@ -43,7 +43,7 @@ export class Run {
 
   private async takeRounds(measurement: Measurement): Promise<Map<Target, Sample[]>> {
     const samples = new Map<Target, Sample[]>(measurement.targets.map((target) => [target, []]));
-    const rounds = measurement.fresh === true ? 1 : this.extent.rounds;
+    const rounds = measurement.once === true ? 1 : this.extent.rounds;
     for (let round = 0; round < rounds; round++) {
       for (const [target, taken] of samples) {
         await this.sample(measurement, target, round).then(

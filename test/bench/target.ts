@@ -19,11 +19,14 @@ export interface Site {
 export interface RunningTarget extends Running {
   /** From exec to the first accepted connection. */
   readonly startMs: number;
-  readonly intercepted: Route;
+  /** HTTP/1.1 inside TLS that the target ends. */
+  readonly intercepted: Route | undefined;
   /** Where HTTP/2 is spoken, on to the origin as well; undefined where the target does not. */
   readonly h2?: Route;
   /** TLS end to end with the origin, relayed unopened; undefined where the target cannot. */
   readonly tunnel: Route | undefined;
+  /** Where it answers names over UDP. */
+  readonly dnsPort?: number;
   /** Bytes without TLS through the same door, to the origin's plain port. */
   readonly plainTunnel: Route | undefined;
 }
