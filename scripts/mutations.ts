@@ -256,4 +256,12 @@ export const MUTATIONS: readonly Mutation[] = [
     replace: 'if (holes >= 0)',
     test: 'test/unit/policy/explain.test.ts',
   },
+  {
+    guard: 'an origin waits for an agent that does not read',
+    file: 'src/proxy/h1-response.ts',
+    find: 'if (!this.#connection.stream.write(bytes)) this.#exchange.pauseUpstream();',
+    replace: 'this.#connection.stream.write(bytes);',
+    test: 'test/flow/backpressure.test.ts',
+    title: 'for an agent that does not read is within the window: an intercepted HTTP/1.1 body',
+  },
 ];

@@ -7,7 +7,7 @@ import path from 'node:path';
 import { createInterface } from 'node:readline';
 import type { Generator } from './jobs.ts';
 import { processTree } from './machine.ts';
-import { ORIGIN_HOST, warm } from './measurement.ts';
+import { known, ORIGIN_HOST, warm } from './measurement.ts';
 import { startOutcall } from './outcall.ts';
 import type { Site } from './target.ts';
 
@@ -62,7 +62,7 @@ export async function profile(site: Site, generator: Generator, seconds: number)
     const exchange = { host: ORIGIN_HOST, method: 'GET', path: '/v1/1k', requestBytes: 0 } as const;
     const { requests } = await generator.run({
       kind: 'keep-alive',
-      route: target.intercepted,
+      route: known(target.intercepted),
       exchange,
       connections: CONNECTIONS,
       seconds: seconds + 1,
