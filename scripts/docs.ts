@@ -65,6 +65,9 @@ do; a parameter that a route does not have is one.
   being replaced); 503 when it is \`starting\`, \`draining\` or \`unlocked\`. The image's health check asks it.
 - \`/v1/ready\` asks whether a flow that starts now would be served; 503 names what it waits for: \`starting\`, \`draining\`, \`unlocked\`,
   \`no_worker\`, \`audit_blocked\`. A daemon whose only worker is being replaced is healthy and not ready.
+- \`/v1/rules/explain\` takes one question in the words of a [case](rule-tools.md), as
+  \`{ "request": "POST https://api.example.com/v1/messages", "agent": { "name": "web-1" } }\`, and answers what
+  \`outcall rules explain --json\` prints.
 - Flows are filtered by \`agent\` (name or address), \`host\` (\`*.example.com\` is every name below), \`verdict\` and \`rule\`, as
   \`outcall logs\` does. \`/v1/flows/live\` sends each as a server-sent event named \`flow\`; a reader who falls 1 MiB behind is let go.
 

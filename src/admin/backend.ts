@@ -16,10 +16,17 @@ import type {
   RulesAnswer,
   StatusAnswer,
 } from '../domain/admin-api.ts';
+import type { Explanation } from '../policy/explain.ts';
 
 export type ReloadResult =
   | { readonly ok: true; readonly answer: ReloadAnswer }
   | { readonly ok: false; readonly generation: number; readonly problems: readonly ProblemView[] };
+
+/** undefined: no rules are in force yet. */
+export type ExplainResult =
+  | { readonly ok: true; readonly explanation: Explanation }
+  | { readonly ok: false; readonly problems: readonly ProblemView[] }
+  | undefined;
 
 /** `status`: of HTTP. */
 export type CaOutcome =
@@ -34,6 +41,8 @@ export interface AdminBackend {
   reload(): Promise<ReloadResult>;
   /** `text`: of one rule file. */
   check(text: string): CheckAnswer;
+  /** `text`: one question, as of policy/cases.ts. */
+  explain(text: string): ExplainResult;
   grants(): Promise<GrantsAnswer>;
   readonly agents: {
     readonly entries: readonly AgentEntry[];

@@ -4,6 +4,7 @@
 import { ADMIN_PATHS } from '../domain/admin-api.ts';
 import { AGENTS_BODY, readAgents } from './agents.ts';
 import { CA_ROUTES } from './ca.ts';
+import { EXPLAIN_ROUTE } from './explain.ts';
 import { FLOWS_PARAMETERS, RECORDS_PARAMETERS, sendEvents, sendFlows, sendRecords } from './flows.ts';
 import { openApiDocument } from './openapi.ts';
 import { AdminProblem } from './problem.ts';
@@ -82,6 +83,7 @@ const ABOUT_RULES: readonly Route[] = [
     answers: [json('Checked', 'every mistake in it, or none')],
     handle: ({ backend, body, response }) => sendJson(response, 200, backend.check(body)),
   },
+  EXPLAIN_ROUTE,
 ];
 
 const ABOUT_AGENTS: readonly Route[] = [

@@ -22,6 +22,8 @@ import type {
 } from '../domain/admin-api.ts';
 import { FAILURES } from '../domain/failure.ts';
 import type { AuditRecord } from '../domain/record.ts';
+import type { Explanation, PhaseTrace, RuleTrace } from '../policy/explain.ts';
+import type { PartTrace } from '../policy/explain-parts.ts';
 import {
   BOOLEAN,
   COUNT,
@@ -138,6 +140,36 @@ const CA = objectOf<CaAnswer>({
   leaf_cache_max: COUNT,
 });
 
+const PART = objectOf<PartTrace>({
+  source: TEXT,
+  value: TEXT,
+  depth: COUNT,
+  operands: listOf(objectOf<PartTrace['operands'][number]>({ source: TEXT, value: TEXT })),
+});
+
+const CONSIDERED = objectOf<RuleTrace>({
+  id: TEXT,
+  file: TEXT,
+  line: COUNT,
+  action: oneOf('allow', 'block'),
+  mode: nullable(MODE),
+  outcome: oneOf('true', 'false', 'unknown', 'error', 'skipped'),
+  error: nullable(TEXT),
+  decides: BOOLEAN,
+  parts: listOf(PART),
+});
+
+const PHASE = objectOf<PhaseTrace>({
+  phase: oneOf('dns', 'connect', 'hello', 'certificate', 'request', 'response'),
+  verdict: oneOf('allow', 'block', 'unknown'),
+  rule: TEXT,
+  mode: nullable(MODE),
+  reason: nullable(TEXT),
+  wouldBlock: nullable(TEXT),
+  rules: listOf(CONSIDERED),
+  elsewhere: COUNT,
+});
+
 const WORKER = objectOf<WorkerStatus>({
   id: COUNT,
   pid: nullable(COUNT),
@@ -159,6 +191,7 @@ export const SCHEMAS = {
   Rule: RULE,
   Reloaded: objectOf<ReloadAnswer>({ generation: COUNT, rules: COUNT, warnings: listOf(ref('RuleProblem')) }),
   Checked: objectOf<CheckAnswer>({ ok: BOOLEAN, rules: COUNT, problems: listOf(ref('RuleProblem')) }),
+  Explanation: objectOf<Explanation>({ phases: listOf(PHASE), targets: listOf(TEXT) }),
   RuleProblem: RULE_PROBLEM,
   Grants: objectOf<GrantsAnswer>({ grants: listOf(ref('Grant')) }),
   Grant: objectOf<GrantSummary>({

@@ -1,7 +1,7 @@
 /**
  * The admin API's view of the running daemon: what it is, what is in force, who works. Changes nothing but by reload.
  */
-import type { AdminBackend, CaOutcome, ReloadResult } from '../admin/backend.ts';
+import type { AdminBackend, CaOutcome, ExplainResult, ReloadResult } from '../admin/backend.ts';
 import type { FlowCounts } from '../audit/flow-counts.ts';
 import type { ProcessFigures } from '../audit/process-figures.ts';
 import type { RecordFeed } from '../audit/record-feed.ts';
@@ -15,8 +15,10 @@ import type {
   StatusAnswer,
 } from '../domain/admin-api.ts';
 import { hostInUrl } from '../domain/hostname.ts';
+import { readQuestion } from '../policy/cases.ts';
 import { loadRules } from '../policy/load.ts';
 import type { RuleView } from '../policy/rule.ts';
+import { normaliseTarget } from '../wire/target.ts';
 import type { AgentsNetwork } from './agents-network.ts';
 import type { CaKeeper } from './ca-keeper.ts';
 import { metricsText } from './metrics.ts';
@@ -29,6 +31,7 @@ import type { WorkerPool } from './worker-pool.ts';
 const LEAF_CACHE_MAX = 1024;
 /** What problems say for the name of a file that was only sent. */
 const POSTED = 'posted.yaml';
+const POSTED_QUESTION = 'posted.json';
 
 const NO_CA: CaAnswer = {
   ...{ loaded: false, managed: false, subject: null, fingerprint_sha256: null, not_before: null, not_after: null },
@@ -78,6 +81,7 @@ export function adminBackend(parts: DaemonParts): AdminBackend {
     },
     reload: () => reload(parts.keeper()),
     check: (text) => check(parts, text),
+    explain: (text) => explain(parts, text),
     grants: () => grantsOf(parts.network()),
     agents: parts.agents,
     ca: async () => (await parts.ca()?.answer()) ?? NO_CA,
@@ -171,6 +175,13 @@ function check(parts: DaemonParts, text: string): CheckAnswer {
   return loaded.ok
     ? { ok: true, rules: loaded.rules.rules.length, problems: loaded.warnings }
     : { ok: false, rules: 0, problems: loaded.problems };
+}
+
+function explain(parts: DaemonParts, text: string): ExplainResult {
+  const inForce = parts.keeper()?.inForce;
+  if (inForce === undefined) return undefined;
+  const { asked, problems } = readQuestion({ file: POSTED_QUESTION, text }, normaliseTarget);
+  return asked === undefined ? { ok: false, problems } : { ok: true, explanation: inForce.rules.explain(asked) };
 }
 
 async function grantsOf(network: AgentsNetwork | undefined): Promise<GrantsAnswer> {

@@ -17,6 +17,7 @@ export const ADMIN_PATHS = {
   rules: '/v1/rules',
   reload: '/v1/rules/reload',
   check: '/v1/rules/check',
+  explain: '/v1/rules/explain',
   grants: '/v1/grants',
   agents: '/v1/agents',
   ca: '/v1/ca',

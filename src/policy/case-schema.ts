@@ -96,6 +96,39 @@ const responseSchema = z
   })
   .meta({ description: "the origin's answer", examples: [{ status: 200 }] });
 
+const questionShape = {
+  request: z
+    .string()
+    .regex(REQUEST)
+    .optional()
+    .meta({ description: 'a method and a URL', examples: ['POST https://api.example.com/v1/messages'] }),
+  connect: z
+    .string()
+    .optional()
+    .meta({
+      description: 'a host and a port, with nothing known of what is inside',
+      examples: ['api.example.com:443'],
+    }),
+  dns: z
+    .string()
+    .optional()
+    .meta({ description: 'a name and a record type', examples: ['api.example.com A'] }),
+  agent: agentSchema.optional(),
+  headers: headersSchema.optional(),
+  body: z
+    .string()
+    .optional()
+    .meta({ description: 'the body of the request', examples: ['text'] }),
+  tls: tlsSchema.optional(),
+  certificate: certificateSchema.optional(),
+  response: responseSchema.optional(),
+};
+
+/** What POST /v1/rules/explain takes: a case that expects nothing. */
+export const questionSchema = z
+  .strictObject(questionShape)
+  .meta({ description: 'what is asked', examples: ["{ request: 'GET https://example.com/' }"] });
+
 const caseSchema = z
   .strictObject({
     name: z
@@ -103,31 +136,7 @@ const caseSchema = z
       .min(1)
       .max(MAX_NAME_CHARS)
       .meta({ description: 'what the case shows', examples: ['messages go out'] }),
-    request: z
-      .string()
-      .regex(REQUEST)
-      .optional()
-      .meta({ description: 'a method and a URL', examples: ['POST https://api.example.com/v1/messages'] }),
-    connect: z
-      .string()
-      .optional()
-      .meta({
-        description: 'a host and a port, with nothing known of what is inside',
-        examples: ['api.example.com:443'],
-      }),
-    dns: z
-      .string()
-      .optional()
-      .meta({ description: 'a name and a record type', examples: ['api.example.com A'] }),
-    agent: agentSchema.optional(),
-    headers: headersSchema.optional(),
-    body: z
-      .string()
-      .optional()
-      .meta({ description: 'the body of the request', examples: ['text'] }),
-    tls: tlsSchema.optional(),
-    certificate: certificateSchema.optional(),
-    response: responseSchema.optional(),
+    ...questionShape,
     expect: z.enum(['allow', 'block']).meta({ description: 'the verdict', examples: ['allow', 'block'] }),
     rule: z
       .string()
@@ -160,6 +169,7 @@ export const casesSchema = z.strictObject({
     .meta({ description: 'the cases', examples: [[]] }),
 });
 
+export type QuestionInput = z.infer<typeof questionSchema>;
 export type CaseInput = z.infer<typeof caseSchema>;
 export type AgentInput = z.infer<typeof agentSchema>;
 export type CertificateInput = NonNullable<z.infer<typeof certificateSchema>>;

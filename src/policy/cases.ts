@@ -1,6 +1,6 @@
 /**
  * Files of cases for `outcall rules test`: what is asked, and what the rules must answer. Strict as rule files are, with
- * every problem at its line. Decides nothing: see case-run.ts. Never read by the daemon.
+ * every problem at its line; and single questions in the same words, for the admin API. Decides nothing: see case-run.ts.
  */
 import type { CertificateFacts } from '../domain/facts.ts';
 import { canonicalHost, type Host, isAddress } from '../domain/hostname.ts';
@@ -11,6 +11,8 @@ import {
   type CertificateInput,
   casesSchema,
   type HeadersInput,
+  type QuestionInput,
+  questionSchema,
   REQUEST,
 } from './case-schema.ts';
 import type { Asked } from './explain.ts';
@@ -59,6 +61,21 @@ export function readCases(source: RuleSource, readTarget: ReadTarget): ReadCases
   return { cases: cases.filter((one) => one !== undefined), problems: yaml.problems };
 }
 
+/** One question, in YAML or JSON, as a case would ask it. */
+export function readQuestion(
+  source: RuleSource,
+  readTarget: ReadTarget,
+): { readonly asked: Asked | undefined; readonly problems: readonly Problem[] } {
+  const yaml = new YamlSource(source.file, source.text);
+  if (yaml.isEmpty) yaml.report(0, { message: 'nothing is asked', fix: '{ "request": "GET https://example.com/" }' });
+  const parsed = yaml.data === undefined ? undefined : questionSchema.safeParse(yaml.data);
+  const kind = { schema: questionSchema, item: 'a question' };
+  if (parsed?.success === false) reportIssues(yaml, parsed.error.issues, kind);
+  if (parsed?.success !== true) return { asked: undefined, problems: yaml.problems };
+  const asked = new CaseReader(yaml, [], readTarget).asked(parsed.data, agentSchema.parse({}));
+  return { asked: yaml.problems.length === 0 ? asked : undefined, problems: yaml.problems };
+}
+
 type Question = Omit<Asked, 'agent'>;
 
 class CaseReader {
@@ -74,20 +91,28 @@ class CaseReader {
 
   read(input: CaseInput, agent: AgentInput): RuleCase | undefined {
     const { name, expect, rule, mode, would_block: wouldBlock } = input;
-    const question = this.#question(input);
+    const asked = this.asked(input, agent);
     if (expect === 'block' && mode !== undefined)
       this.#report(['mode'], 'what is blocked has no mode', 'remove mode, or expect: allow');
-    if (question === undefined) return undefined;
+    if (asked === undefined) return undefined;
     const { line } = this.#source.position(this.#source.offsetOf(this.#path));
-    const asked = { ...question, ...seenOf(input, question.host), agent: input.agent ?? agent };
     const trusted = input.certificate?.valid === true;
     return { name, file: this.#source.file, line, asked, expect, rule, mode, wouldBlock, trusted };
   }
 
-  #question(input: CaseInput): Question | undefined {
+  asked(input: QuestionInput, agent: AgentInput): Asked | undefined {
+    const question = this.#question(input);
+    return question && { ...question, ...seenOf(input, question.host), agent: input.agent ?? agent };
+  }
+
+  #question(input: QuestionInput): Question | undefined {
     const given = [input.request, input.connect, input.dns].filter((one) => one !== undefined);
     if (given.length !== 1)
-      return this.#report([], 'a case asks one thing', 'request: GET https://example.com/, or connect:, or dns:');
+      return this.#report(
+        [],
+        'one thing is asked at a time',
+        'request: GET https://example.com/, or connect:, or dns:',
+      );
     if (input.request === undefined && (input.headers !== undefined || input.body !== undefined))
       this.#report(
         [input.headers === undefined ? 'body' : 'headers'],
@@ -102,7 +127,7 @@ class CaseReader {
     return input.connect === undefined ? this.#name(input.dns as string) : this.#connect(input.connect, ['connect']);
   }
 
-  #request(text: string, { headers, body = '' }: CaseInput): Question | undefined {
+  #request(text: string, { headers, body = '' }: QuestionInput): Question | undefined {
     const [, method, scheme, authority, target = '/'] = REQUEST.exec(text) as unknown as [
       string,
       string,
@@ -158,7 +183,7 @@ class CaseReader {
 
 /** What was seen of TLS and of the answer; names as the doors spell them. */
 function seenOf(
-  { tls, certificate, response }: CaseInput,
+  { tls, certificate, response }: QuestionInput,
   host: Host,
 ): Pick<Asked, 'tls' | 'certificate' | 'response'> {
   return {

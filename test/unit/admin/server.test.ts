@@ -20,6 +20,7 @@ function fake(fields: Partial<AdminBackend> = {}): Fake {
     health: () => ({ state: 'ready' }),
     ready: () => ({ ready: true, waiting_for: [] }),
     check: () => ({ ok: true, rules: 1, problems: [] }),
+    explain: () => undefined,
     metrics: async () => '# EOF\n',
     status: async () => ({ pid: 7 }) as StatusAnswer,
     rules: () => ({ generation: 3, rules: [] }),

@@ -82,6 +82,8 @@ describe('the admin API of a daemon that runs', () => {
     ['GET', `${ADMIN_PATHS.flows}?tail=1000`, 200, ''],
     ['GET', `${ADMIN_PATHS.records}?tail=1`, 200, ''],
     ['GET', ADMIN_PATHS.metrics, 200, ''],
+    ['POST', ADMIN_PATHS.explain, 200, '{ "connect": "api.example.com:443" }'],
+    ['POST', ADMIN_PATHS.explain, 422, '{ "connect": "api.example.com" }'],
     ['POST', ADMIN_PATHS.agents, 400, '{'],
     ['GET', `${ADMIN_PATHS.flows}?tail=x`, 400, ''],
   ] as const)('answers %s %s with %d as its document says', async (method, target, status, body) => {
@@ -92,6 +94,32 @@ describe('the admin API of a daemon that runs', () => {
     if (typeof reply.value !== 'object') return;
     const other = { ...reply, value: { ...(reply.value as object), more: 1 } };
     expect(() => validate(method, target, other)).toThrow('more');
+  });
+
+  it('explains what the rules in force say to a question in the words of a case, and what is wrong with one', async () => {
+    const explain = (question: unknown) => ask('POST', ADMIN_PATHS.explain, JSON.stringify(question));
+    for (const [request, verdict, rule, outcome] of [
+      ['GET http://api.example.com/', 'allow', 'api', 'true'],
+      ['GET http://other.example.com/', 'block', 'default', undefined],
+    ]) {
+      const explained = await explain({ request, headers: { accept: '*/*' }, agent: { name: 'web' } });
+      validate('POST', ADMIN_PATHS.explain, explained);
+      const rules = outcome === undefined ? [] : [{ id: 'api', outcome, decides: true }];
+      const { phases } = explained.value as { readonly phases: readonly object[] };
+      expect(phases.at(-1)).toMatchObject({ phase: 'request', verdict, rule, rules });
+    }
+    for (const [question, message] of [
+      [{ conect: 'api.example.com:443' }, 'unknown key conect'],
+      [{}, 'one thing is asked at a time'],
+      [{ connect: 'a.test:443', dns: 'a.test A' }, 'one thing is asked at a time'],
+      [{ request: 'GET http://a.test/%2e%2e/b' }, expect.stringMatching(/^refused before any rule is asked: /)],
+      [{ request: 'GET' }, expect.any(String)],
+      ['text', expect.any(String)],
+    ]) {
+      const refused = await explain(question);
+      expect(refused.status).toBe(422);
+      expect(refused.value).toMatchObject({ problems: [{ file: 'posted.json', message, fix: expect.any(String) }] });
+    }
   });
 
   it('says what is wrong with a posted rule file, and takes nothing of it', async () => {

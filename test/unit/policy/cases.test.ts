@@ -151,8 +151,8 @@ cases:
   it('is refused where a case asks nothing, two things, or what the doors refuse by themselves', () => {
     const fixed = { name: 'one', expect: 'block' };
     const messages = (one: object) => read(file([{ ...fixed, ...one }])).problems.map(({ message }) => message);
-    expect(messages({})).toEqual(['a case asks one thing']);
-    expect(messages({ dns: 'a.test', connect: 'a.test:1' })).toEqual(['a case asks one thing']);
+    expect(messages({})).toEqual(['one thing is asked at a time']);
+    expect(messages({ dns: 'a.test', connect: 'a.test:1' })).toEqual(['one thing is asked at a time']);
     expect(messages({ request: 'GET https://api.test/a/../b' })).toEqual([
       'refused before any rule is asked: a dot segment in the request target: /a/../b',
     ]);
