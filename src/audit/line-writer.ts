@@ -176,8 +176,10 @@ export class LineWriter {
 
   #finishBatch(): void {
     if (this.waitingBytes < this.#capBytes / 2) this.#full = false;
-    if (this.waitingBytes > 0) this.#send();
-    else for (const resolve of this.#flushWaiters.splice(0)) resolve();
+    // What came meanwhile waits for company too: sent at once, it would be a batch for every few lines, without end.
+    if (this.#used === 0) for (const resolve of this.#flushWaiters.splice(0)) resolve();
+    else if (this.#used >= FLUSH_BYTES || this.#flushWaiters.length > 0) this.#send();
+    else this.#timer ??= setTimeout(() => this.#tick(), this.#flushAfterMs);
     this.#onProgress();
   }
 }
