@@ -9,6 +9,7 @@ import type { Host } from '../../src/domain/hostname.ts';
 import type { SyntheticNames } from '../../src/proxy/transparent.ts';
 import { openAgent, startTls, type TlsOptions } from '../kit/agent.ts';
 import { AgentSocket } from '../kit/agent-socket.ts';
+import { fieldOf } from '../kit/http1-reply.ts';
 import { type Origin, startOrigin } from '../kit/origin.ts';
 import { testCa } from '../kit/pki.ts';
 import { type ProxyTestOptions, startProxy, type TestProxy } from '../kit/proxy.ts';
@@ -132,6 +133,18 @@ describe('TLS to a synthetic address', () => {
     expect((await agent.request({ target: '/echo', headers: ['Host: api.test'] })).status).toBe(200);
     expect((await agent.request({ target: '/other', headers: ['Host: api.test'] })).status).toBe(403);
     expect(scene.origin.requests.count).toBe(1);
+  });
+
+  it('is answered with the reason where a rule on the answer is false of it, and with the answer where it is true', async () => {
+    const rule = `{ id: json, condition: 'http.host == "api.test"', action: allow, egress: { mode: intercept, response: 'http.response.headers["content-type"].startsWith("application/json")' } }`;
+    await using scene = await tlsScene({ ca: true, rules: rulesFile(rule) });
+    await using agent = await secure(scene, '127.1.0.1', { ca: scene.proxy.caPem, servername: 'api.test' });
+    const passed = await agent.request({ target: '/echo', headers: ['Host: api.test'] });
+    expect([passed.status, JSON.parse(passed.body.toString())]).toMatchObject([200, { method: 'GET' }]);
+    const refused = await agent.request({ target: '/chunked', headers: ['Host: api.test'] });
+    expect([refused.status, fieldOf(refused.headers, 'x-outcall-block-reason')]).toEqual([403, 'json']);
+    expect(refused.body.toString()).toMatch(/^Blocked by outcall: /);
+    expect(scene.origin.requests.all.map(({ url }) => url)).toEqual(['/echo', '/chunked']);
   });
 
   it('is let through in audit where no rule allows the name, and recorded; under another name it is still refused', async () => {
