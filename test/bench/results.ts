@@ -55,7 +55,7 @@ function conditionsText({ cores, extent }: Report, conditions: Conditions): stri
   const place = cores.pinned
     ? `proxy on core ${cores.proxy}, generator on ${cores.generator}, origin on ${cores.origin}`
     : 'processes not pinned';
-  const size = `${extent.rounds} rounds of ${extent.seconds} s, targets interleaved`;
+  const size = `${extent.rounds} rounds of ${extent.seconds} s, targets interleaved, ${extent.manyTunnels} idle tunnels where there are many`;
   return `${when}. ${cores.count} cores of ${processor}: ${place}. ${size}. Node ${node}; ${Object.values(peers).join('; ')}.`;
 }
 
