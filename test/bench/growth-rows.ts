@@ -3,7 +3,7 @@
 import { setTimeout as pause } from 'node:timers/promises';
 import type { Generator } from './jobs.ts';
 import { pssKib } from './machine.ts';
-import { get, known, type Measurement, post, timed, warm } from './measurement.ts';
+import { type Extent, get, known, type Measurement, post, timed, warm } from './measurement.ts';
 import { BYTES_HOST, outcall, TUNNEL_HOST } from './outcall.ts';
 import { haproxy, mitmproxy, squid } from './peers.ts';
 import type { RunningTarget } from './target.ts';
@@ -82,10 +82,10 @@ export const growthOfTunnels: Measurement = {
   goals: [{ metric: 'value', how: 'value', bound: '<=', limit: 1.2 }],
   fresh: true,
   once: true,
-  async take(generator, target, { seconds, manyTunnels }) {
-    await warm(generator, target, seconds);
-    const one = await cpuBeside(generator, target, 1, seconds);
-    const many = await cpuBeside(generator, target, manyTunnels, seconds);
+  async take(generator, target, extent) {
+    await warm(generator, target, 2 * extent.seconds);
+    const one = await cpuBeside(generator, target, 1, extent);
+    const many = await cpuBeside(generator, target, extent.manyTunnels, extent);
     return { value: many / one };
   },
 };
@@ -94,12 +94,13 @@ async function cpuBeside(
   generator: Generator,
   target: RunningTarget,
   tunnels: number,
-  seconds: number,
+  { seconds, settleMs }: Extent,
 ): Promise<number> {
   const holder = generator.another();
   try {
     const exchange = get('/v1/1k', BYTES_HOST);
     await holder.run({ kind: 'hold', route: known(target.plainTunnel), exchange, connections: tunnels });
+    await pause(settleMs); // what opening them took is not counted
     const route = known(target.intercepted);
     const job = { kind: 'keep-alive', route, exchange: get('/v1/1k'), connections: CONNECTIONS, seconds } as const;
     return (await timed(generator, target, job)).cpuUs ?? Number.NaN;
