@@ -40,6 +40,7 @@ interface AgentCounts {
   readonly name: string;
   bytesUp: number;
   bytesDown: number;
+  queriesDropped: number;
   readonly byRule: Map<string | null, number[]>;
   readonly wouldBlock: Map<string, number>;
 }
@@ -71,6 +72,11 @@ export class FlowCounts {
     if (done.event === 'request') this.#countRequest(done);
     if (done.reason !== null) this.#countFault(done);
     if (done.would_block !== null) this.#countWouldBlock(mine, done.would_block);
+  }
+
+  /** A DNS query that got no answer; the record of it may stand for many. */
+  dropQuery(agent: string): void {
+    (this.#agents.get(agent) ?? this.#meet(agent)).queriesDropped++;
   }
 
   /** What is in these numbers, added to `samples`. */
@@ -118,7 +124,7 @@ export class FlowCounts {
     const key = name === agent || agent === '' ? agent : OTHER;
     const known = this.#agents.get(key);
     if (known !== undefined) return known;
-    const mine = { name, bytesUp: 0, bytesDown: 0, byRule: new Map(), wouldBlock: new Map() };
+    const mine = { name, bytesUp: 0, bytesDown: 0, queriesDropped: 0, byRule: new Map(), wouldBlock: new Map() };
     this.#agents.set(key, mine);
     return mine;
   }
@@ -142,9 +148,11 @@ function isFailure(reason: Counted['reason']): reason is FailureReason {
   return reason !== null && reason !== 'rule' && reason !== 'error' && reason !== 'default';
 }
 
-function collectAgent(samples: Samples, { name, bytesUp, bytesDown, byRule, wouldBlock }: AgentCounts): void {
+function collectAgent(samples: Samples, mine: AgentCounts): void {
+  const { name, bytesUp, bytesDown, byRule, wouldBlock, queriesDropped } = mine;
   samples.add('outcall_bytes_total', bytesUp, { direction: 'up', agent: name });
   samples.add('outcall_bytes_total', bytesDown, { direction: 'down', agent: name });
+  if (queriesDropped > 0) samples.add('outcall_dns_dropped_total', queriesDropped, { agent: name });
   for (const [rule, counts] of byRule) {
     for (const [i, count] of counts.entries()) {
       if (count === 0) continue;

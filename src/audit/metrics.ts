@@ -62,6 +62,11 @@ export const METRICS = {
     help: 'Faults of flows under mode intercept, by how far they had come.',
     labels: ['stage', 'reason'],
   },
+  outcall_dns_dropped_total: {
+    type: 'counter',
+    help: 'DNS queries over the rate of an agent, which got no answer; their records are one a second.',
+    labels: ['agent'],
+  },
   outcall_bytes_total: {
     type: 'counter',
     help: 'Bytes to origins (up) and from them (down), when the flow or exchange ended.',

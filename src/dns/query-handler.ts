@@ -192,11 +192,13 @@ export class QueryHandler {
   #overRate(source: Source, now: number): undefined {
     const { share } = source;
     share.dropped++;
+    const agent = this.#factsOf(source);
+    this.#deps.counts.dropQuery(agent.name);
     if (now - share.droppedRecordedAt < DROPPED_RECORD_MS) return;
     const detail = `over the rate: ${share.dropped} queries got no answer`;
     share.dropped = 0;
     share.droppedRecordedAt = now;
-    const asked = this.#asked(this.#factsOf(source), undefined, now, UNKNOWN_NAME);
+    const asked = this.#asked(agent, undefined, now, UNKNOWN_NAME);
     this.#log.write(asked, { failure: 'agent_limit', rule: null, detail }, 0);
   }
 

@@ -1,4 +1,6 @@
 import { describe, expect, it } from 'vitest';
+import { FlowCounts } from '../../src/audit/flow-counts.ts';
+import { Samples } from '../../src/audit/metrics.ts';
 import { framed } from '../kit/dns-client.ts';
 import { startFilter } from '../kit/dns-filter.ts';
 import { question } from '../kit/dns-message.ts';
@@ -30,7 +32,8 @@ describe('an agent over its rate', () => {
 
   it('is recorded once a second, with how many', async () => {
     const clock = stoppedClock();
-    await using scene = await startFilter(RULES, { clock, limits: { queriesPerSecond: 1, queryBurst: 1 } });
+    const counts = new FlowCounts();
+    await using scene = await startFilter(RULES, { clock, counts, limits: { queriesPerSecond: 1, queryBurst: 1 } });
     const client = await scene.client('127.0.0.5');
     for (let id = 1; id <= 6; id++) client.send(question({ id, name: 'api.test' }));
     // What came before this question has been seen when it is answered.
@@ -46,6 +49,9 @@ describe('an agent over its rate', () => {
       ['failed', 'agent_limit', 'over the rate: 5 queries got no answer'],
     ]);
     expect(records[1]).toMatchObject({ agent_ip: '127.0.0.5', host: null });
+    const samples = new Samples();
+    counts.collect(samples);
+    expect(samples.all).toContainEqual(['outcall_dns_dropped_total', 'agent="agent-5"', 6]);
   });
 
   it('shares its rate with nobody but strangers, who share one', async () => {

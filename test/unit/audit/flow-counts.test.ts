@@ -31,6 +31,16 @@ describe('the counts of flows', () => {
     ]);
   });
 
+  it('tell each DNS query that was dropped, whatever its records say', () => {
+    const counts = counted(['web', { event: 'query', verdict: 'allow', rule: 'api' }]);
+    expect(linesOf(counts, 'outcall_dns_dropped_total')).toEqual([]);
+    for (const agent of ['web', 'web', '']) counts.dropQuery(agent);
+    expect(linesOf(counts, 'outcall_dns_dropped_total')).toEqual([
+      'outcall_dns_dropped_total{agent="web"} 2',
+      'outcall_dns_dropped_total{agent="unknown"} 1',
+    ]);
+  });
+
   it('keep faults apart from what policy blocks, with an error in a rule among the faults', () => {
     const counts = counted(
       ['web', { verdict: 'block', reason: 'rule', rule: 'no' }],
