@@ -63,7 +63,7 @@ describeOnEngine('while an agent hammers', () => {
     const requests = seen.filter(({ kind, what }) => kind === 'request' && !allowed(what));
     const queries = seen.filter(({ kind, what }) => kind === 'query' && !what.startsWith('allowed.example '));
     const known = (to: string, port: number | undefined) =>
-      (to === ORIGIN && (port === 80 || port === 443)) || (to === RESOLVER && port === 53) || to.startsWith('ff02::');
+      (to === ORIGIN && (port === 80 || port === 443)) || (to === RESOLVER && port === 53);
     const strange = (await packets('inet')).filter(({ to, port }) => !known(to, port));
     return [...requests, ...queries, ...strange];
   }

@@ -12,9 +12,16 @@ export function startAttacker(options: Omit<AgentOptions, 'image'> = {}): Promis
   return startAgent({ ...options, image: 'outcall-attacker' });
 }
 
-/** All that sockets can do towards these addresses; gives what was answered, as `PROTOCOL ADDRESS PORT open|refused`. */
-export async function tryEverything(agent: Agent, addresses: readonly string[]): Promise<readonly string[]> {
-  const { stdout } = await python(agent, ATTEMPTS, addresses);
+/**
+ * All that sockets can do towards these addresses; gives what was answered, as `PROTOCOL ADDRESS PORT open|refused`.
+ * `awaited`, each as `PROTOCOL ADDRESS PORT`: what has to answer, and so is given time to on a busy machine.
+ */
+export async function tryEverything(
+  agent: Agent,
+  addresses: readonly string[],
+  awaited: readonly string[],
+): Promise<readonly string[]> {
+  const { stdout } = await python(agent, ATTEMPTS, [...awaited.flatMap((each) => ['--awaited', each]), ...addresses]);
   return stdout.split('\n').filter(Boolean);
 }
 
