@@ -262,6 +262,5 @@ export const MUTATIONS: readonly Mutation[] = [
     find: 'if (!this.#connection.stream.write(bytes)) this.#exchange.pauseUpstream();',
     replace: 'this.#connection.stream.write(bytes);',
     test: 'test/flow/backpressure.test.ts',
-    title: 'for an agent that does not read is within the window: an intercepted HTTP/1.1 body',
   },
 ];

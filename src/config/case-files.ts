@@ -42,6 +42,6 @@ async function readSource(file: string): Promise<RuleSource | Problem> {
     return { file, text: await fs.readFile(file, 'utf8') };
   } catch (error) {
     const message = `cannot be read: ${(error as NodeJS.ErrnoException).code ?? String(error)}`;
-    return { severity: 'error', file, line: 1, column: 1, message, fix: 'put cases there; see docs/rules.md' };
+    return { severity: 'error', file, line: 1, column: 1, message, fix: 'put cases there; see docs/rule-tools.md' };
   }
 }

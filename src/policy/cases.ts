@@ -68,7 +68,7 @@ export function readQuestion(
 ): { readonly asked: Asked | undefined; readonly problems: readonly Problem[] } {
   const yaml = new YamlSource(source.file, source.text);
   if (yaml.isEmpty) yaml.report(0, { message: 'nothing is asked', fix: '{ "request": "GET https://example.com/" }' });
-  const parsed = yaml.data === undefined ? undefined : questionSchema.safeParse(yaml.data);
+  const parsed = yaml.data === undefined || yaml.isEmpty ? undefined : questionSchema.safeParse(yaml.data);
   const kind = { schema: questionSchema, item: 'a question' };
   if (parsed?.success === false) reportIssues(yaml, parsed.error.issues, kind);
   if (parsed?.success !== true) return { asked: undefined, problems: yaml.problems };

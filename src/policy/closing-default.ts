@@ -42,7 +42,7 @@ function unmatchedOf(files: readonly RuleFile[], { caLoaded }: FileContext): Clo
       file.reportDefault('unmatched', {
         message: 'unmatched: intercept needs a CA, and no CA is loaded',
         value,
-        fix: 'make a CA with `outcall ca init`, then start outcalld with --ca-cert and --ca-key',
+        fix: 'make a CA with `outcall ca init --out DIR`, then start outcalld with --ca-dir DIR, or --ca-cert and --ca-key',
       });
     }
     if (value === undefined || value === first?.defaults.unmatched) continue;

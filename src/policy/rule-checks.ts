@@ -82,7 +82,8 @@ const EGRESS_ON_BLOCK: Finding = {
 function checkMode(egress: Egress, { caLoaded }: Surroundings): readonly Finding[] {
   const findings: Finding[] = [];
   if (egress.mode === 'intercept' && !caLoaded) {
-    const fix = 'make a CA with `outcall ca init`, then start outcalld with --ca-cert and --ca-key';
+    const fix =
+      'make a CA with `outcall ca init --out DIR`, then start outcalld with --ca-dir DIR, or --ca-cert and --ca-key';
     findings.push({
       severity: 'error',
       path: ['egress', 'mode'],

@@ -120,6 +120,8 @@ describe('the admin API of a daemon that runs', () => {
       expect(refused.status).toBe(422);
       expect(refused.value).toMatchObject({ problems: [{ file: 'posted.json', message, fix: expect.any(String) }] });
     }
+    const empty = await ask('POST', ADMIN_PATHS.explain, ' ');
+    expect(empty.value).toMatchObject({ status: 422, problems: [{ message: 'nothing is asked' }] });
   });
 
   it('says what is wrong with a posted rule file, and takes nothing of it', async () => {

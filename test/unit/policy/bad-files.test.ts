@@ -17,7 +17,8 @@ const FIELDS =
   'http.host, http.method, http.scheme, http.path, http.query, http.headers, http.body_size, http.body, http.json, http.response.status, http.response.headers';
 const NEXT_TO_IT = 'indent with spaces';
 const QUOTED = 'put the value in quotes';
-const CA = 'make a CA with `outcall ca init`, then start outcalld with --ca-cert and --ca-key';
+const CA =
+  'make a CA with `outcall ca init --out DIR`, then start outcalld with --ca-dir DIR, or --ca-cert and --ca-key';
 
 const FILES: readonly (readonly [name: string, text: string, ...expected: Expected[]])[] = [
   ['an empty file', '', ['1:1', /the file is empty/, undefined, 'version: "1" with rules: [] allows nothing']],
