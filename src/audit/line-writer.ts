@@ -12,7 +12,7 @@ import fs from 'node:fs';
  */
 const FLUSH_BYTES = 1024 * 1024;
 /** How long a line may wait for company. Short enough for a reader who follows, long enough for a batch. */
-const FLUSH_AFTER_MS = 50;
+const FLUSH_AFTER_MS = 100;
 /** Room to begin with; it grows to what a batch takes. */
 const FIRST_ROOM_BYTES = 64 * 1024;
 /** UTF-8 needs at most so many bytes for one UTF-16 code unit. */
