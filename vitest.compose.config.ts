@@ -17,6 +17,8 @@ export default defineConfig({
     globalSetup: ['kit/global-setup.ts'],
     pool: 'forks',
     fileParallelism: false,
+    // As many agents as are attached together: most of their time is spent waiting for the engine.
+    maxConcurrency: 6,
     testTimeout: TEST_TIMEOUT_MS,
     hookTimeout: TEST_TIMEOUT_MS,
     allowOnly: false,

@@ -24,6 +24,9 @@ rules:
     action: allow
 `;
 
+/** What is blocked may never be answered; an open way answers in far less. */
+const BLOCKED_SECONDS = 3;
+
 /** A name that no rule allows. */
 function elsewhere(name: string): string {
   return `${name}-${RUN}.elsewhere.example`;
@@ -84,16 +87,16 @@ describeOnEngine('outcall attach', () => {
       const attached = await outcall('attach', container.name);
       expect(attached, attached.stderr).toMatchObject({ code: 0 });
       expect(await container.networks()).toEqual(['outcall']);
-      await container.get(host, '/attached');
+      await container.get(host, '/attached', BLOCKED_SECONDS);
       if (fetch !== undefined) {
         const fetched = await container.exec(fetch('/inside'));
         expect(fetched.stdout, fetched.stderr).toContain('GET /inside');
       }
       await docker(['restart', '--time', '0', container.name]);
-      await container.get(host, '/restarted');
+      await container.get(host, '/restarted', BLOCKED_SECONDS);
       const again = await outcall('attach', container.name);
       expect(again, again.stderr).toMatchObject({ code: 0, stdout: expect.stringContaining('still locked') });
-      await container.get(host, '/again');
+      await container.get(host, '/again', BLOCKED_SECONDS);
       const detached = await outcall('detach', container.name);
       expect(detached, detached.stderr).toMatchObject({ code: 0 });
       expect(await container.networks()).toEqual(['bridge']);
@@ -125,7 +128,7 @@ describeOnEngine('outcall attach', () => {
     await using other = await Container.start('attach-other', 'outcall-agent', '--label', 'team=a');
     expect((await outcall('attach', named.name, other.name)).code).toBe(0);
     await named.get(NAMED, '/named');
-    await other.get(NAMED, '/other');
+    await other.get(NAMED, '/other', BLOCKED_SECONDS);
     expect(await contactsAbout(`http://${NAMED}`)).toEqual([`request GET http://${NAMED}/named`]);
     await outcall('detach', named.name);
     const { stdout } = await appliance.exec(['outcall', 'admin', 'GET', '/v1/agents']);
@@ -185,7 +188,7 @@ describeOnEngine('outcall attach', () => {
       await until('names are asked of the appliance again', pointsToUs);
       await docker(['network', 'connect', 'bridge', container.name]);
       await until('it left the bridge', async () => (await container.networks()).join() === 'outcall');
-      await container.get(WATCHED, '/watched');
+      await container.get(WATCHED, '/watched', BLOCKED_SECONDS);
       expect(await contactsAbout(`http://${WATCHED}`)).toEqual([]);
       watch.kill('SIGTERM');
       await until('watch ends when it is told to', async () => watch.exitCode === 0);

@@ -16,6 +16,8 @@ const GREETING = `greeting-${RUN}.example`;
 const NAMED = `named-${RUN}.example`;
 const UNNAMED = `unnamed-${RUN}.example`;
 const APPLIANCE = 'outcall-appliance-1';
+/** Of what is tried again, or is to fail. */
+const TRY_SECONDS = 3;
 
 const RULES = `version: "1"
 rules:
@@ -161,7 +163,7 @@ describeOnEngine('outcall attach --isolate', () => {
   });
 
   it('comes back with an appliance that starts again, and watch connects one that was made anew', async () => {
-    const reads = async (path: string) => (await attacker.get(READ, path)).stdout.includes(`GET ${path}`);
+    const reads = async (path: string) => (await attacker.get(READ, path, TRY_SECONDS)).stdout.includes(`GET ${path}`);
     await docker(['restart', '--time', '1', APPLIANCE]);
     await appliance.untilReady();
     await until('a restarted appliance serves it', () => reads('/restarted'));

@@ -31,12 +31,12 @@ export class Container implements AsyncDisposable {
     return tryDocker(['exec', ...(options.input === undefined ? [] : ['-i']), this.name, ...command], options);
   }
 
-  /** An HTTP request with nothing but bash, so that it works in every image. */
-  get(host: string, path: string): Promise<RunResult> {
+  /** An HTTP request with nothing but bash, so that it works in every image. `seconds`: what is blocked may never be answered. */
+  get(host: string, path: string, seconds = 8): Promise<RunResult> {
     const request = `GET ${path} HTTP/1.0\\r\\nHost: ${host}\\r\\n\\r\\n`;
     return this.exec([
       'timeout',
-      '8',
+      `${seconds}`,
       'bash',
       '-c',
       `exec 3<>/dev/tcp/${host}/80 && printf '${request}' >&3 && cat <&3`,
