@@ -27,7 +27,7 @@ describeOnEngine('an agent that asks for names', () => {
 
   beforeAll(async () => {
     await setZone({ 'asked.example': ORIGIN, 'doh.example': '198.18.0.53' });
-    appliance = await startAppliance({ rules: RULES });
+    appliance = await startAppliance({ rules: RULES, fresh: true });
     attacker = await startAttacker();
   });
   afterAll(async () => {

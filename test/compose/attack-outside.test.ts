@@ -51,7 +51,7 @@ describeOnEngine('an agent with the capabilities that Docker gives by default', 
 
   beforeAll(async () => {
     await setZone({ 'allowed.example': ORIGIN });
-    appliance = await startAppliance({ rules: RULES });
+    appliance = await startAppliance({ rules: RULES, fresh: true });
     [attacker, free] = await Promise.all([startAttacker(), startAttacker({ network: 'bridge' })]);
   });
   afterAll(async () => {

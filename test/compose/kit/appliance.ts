@@ -26,9 +26,11 @@ export interface ApplianceOptions {
   readonly profiles?: readonly string[];
   /** Not given: the one of compose.yaml. */
   readonly image?: string;
+  /** Not the one of the file before, which may yet close connections that it kept: for witnesses that may see no packet. */
+  readonly fresh?: boolean;
 }
 
-type Shape = Omit<ApplianceOptions, 'rules'>;
+type Shape = Omit<ApplianceOptions, 'rules' | 'fresh'>;
 
 /**
  * Resolves when the daemon is ready and has these rules; the witnesses have then forgotten what was before. One that was
@@ -36,6 +38,7 @@ type Shape = Omit<ApplianceOptions, 'rules'>;
  */
 export async function startAppliance(options: ApplianceOptions): Promise<Appliance> {
   const appliance = new Appliance(options);
+  if (options.fresh === true) await removeEverything();
   clearRules();
   appliance.writeRules(options.rules);
   try {
