@@ -25,8 +25,12 @@ interface Asking {
 }
 
 const clock = new TestClock();
-const upstream = testUpstream({ upstreamCaPem: [ca.certPem], clock });
-afterAll(() => upstream.close());
+// Each test has its own: what was seen is kept by address and port, and the system may give a port again.
+let upstream: ReturnType<typeof testUpstream>;
+beforeEach(() => {
+  upstream = testUpstream({ upstreamCaPem: [ca.certPem], clock });
+});
+afterEach(() => upstream.close());
 
 function ask(
   origin: Origin,
