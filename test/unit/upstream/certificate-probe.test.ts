@@ -1,5 +1,5 @@
 import { X509Certificate } from 'node:crypto';
-import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import type { Host } from '../../../src/domain/hostname.ts';
 import type { TrustSet } from '../../../src/domain/verdict.ts';
 import type { CertificateAnswer } from '../../../src/upstream/certificate-probe.ts';
