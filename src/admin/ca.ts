@@ -7,7 +7,7 @@ import { ADMIN_PATHS, CA_UPLOAD_PROTOCOL, type CaChange } from '../domain/admin-
 import { canonicalHost, isAddress } from '../domain/hostname.ts';
 import { AdminProblem } from './problem.ts';
 import { parseJson } from './request.ts';
-import { type Asked, JSON_TYPE, json, type Route, sendJson } from './route.ts';
+import { type Asked, FLAG, JSON_TYPE, json, type Route, sendJson } from './route.ts';
 
 /** RFC 8555 section 9.1; RFC 2585 section 3. */
 const PEM_TYPE = 'application/pem-certificate-chain';
@@ -64,7 +64,7 @@ export const CA_ROUTES: readonly Route[] = [
       {
         name: 'force',
         description: '1: although rules intercept; their hosts are refused then',
-        schema: { type: 'string', enum: ['0', '1'] },
+        schema: FLAG,
       },
     ],
     answers: [json('Ca', 'the CAs as they are now')],
@@ -83,7 +83,7 @@ export const CA_ROUTES: readonly Route[] = [
       {
         name: 'force',
         description: '1: although agents do not trust it yet; TLS that is intercepted fails for them',
-        schema: { type: 'string', enum: ['0', '1'] },
+        schema: FLAG,
       },
     ],
     answers: [json('Ca', 'the CAs as they are now')],

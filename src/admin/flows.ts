@@ -3,12 +3,11 @@
  * come after them. A reader who does not keep up is let go, so that no reader can make the daemon hold records without bound.
  */
 import type http from 'node:http';
+import { MAX_RECENT_RECORDS } from '../domain/admin-api.ts';
 import { eachLine, FILTER_PARAMETERS, FlowFilter, parsed } from './flow-filter.ts';
-import { type Asked, type Parameter, sendJson } from './route.ts';
+import { type Asked, FLAG, type Parameter, sendJson } from './route.ts';
 
 const DEFAULT_TAIL = 10;
-/** As many as the daemon keeps. */
-const MAX_TAIL = 1_000;
 /** Some 2,000 records that a reader has not taken. */
 const MAX_BEHIND_BYTES = 1024 * 1024;
 /** So that whatever stands between sees that the connection lives; browsers and proxies give up at 30 s and more. */
@@ -17,12 +16,12 @@ const KEEP_ALIVE_MS = 15_000;
 const TAIL: Parameter = {
   name: 'tail',
   description: `start with this many of the past that were asked for, or fewer (${DEFAULT_TAIL})`,
-  schema: { type: 'integer', minimum: 0, maximum: MAX_TAIL },
+  schema: { type: 'integer', minimum: 0, maximum: MAX_RECENT_RECORDS },
 };
 const FOLLOW: Parameter = {
   name: 'follow',
   description: '1 to stay and be sent what comes',
-  schema: { type: 'string', enum: ['0', '1'] },
+  schema: FLAG,
 };
 
 export const FLOWS_PARAMETERS: readonly Parameter[] = [TAIL, ...FILTER_PARAMETERS];
@@ -59,7 +58,7 @@ export function sendEvents(asked: Asked): void {
 
 function past({ backend, query }: Asked, filter: FlowFilter): Buffer {
   const count = Number(query.get('tail') ?? DEFAULT_TAIL);
-  const lines = [...eachLine(filter.lines(backend.records.recent(MAX_TAIL)))];
+  const lines = [...eachLine(filter.lines(backend.records.recent(MAX_RECENT_RECORDS)))];
   return Buffer.concat(count === 0 ? [] : lines.slice(-count));
 }
 

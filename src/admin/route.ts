@@ -20,6 +20,9 @@ export interface Parameter {
   readonly schema: ValueSchema;
 }
 
+/** Of a parameter that is on or off. */
+export const FLAG: ValueSchema = { type: 'string', enum: ['0', '1'] };
+
 /** What a request must bring. Its body is read whole and capped before the route sees it. */
 export interface BodySpec {
   readonly types: readonly string[];

@@ -5,8 +5,8 @@
  * Threats rows 36 (full disk), 39 (secrets: the type has no field for headers or bodies).
  */
 import type { AuditRecord } from '../domain/record.ts';
+import { jsonLine } from './json-line.ts';
 import { LineWriter, type LineWriterOptions } from './line-writer.ts';
-import { recordLine } from './record-line.ts';
 
 /** File descriptor of standard output. */
 const STDOUT_FD = 1;
@@ -21,7 +21,7 @@ export class AuditLog {
 
   /** Records one flow or exchange. About 1 us; never throws, never waits. */
   write(record: AuditRecord): void {
-    this.#writer.write(recordLine(record));
+    this.#writer.write(jsonLine(record));
   }
 
   /** True while records cannot be written as fast as they come, or at all, or somebody further on said hold(true). */

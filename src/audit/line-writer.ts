@@ -76,8 +76,7 @@ export class LineWriter {
       this.#used += lines.copy(this.#batch, this.#used);
     }
     if (this.waitingBytes > this.#capBytes) this.#full = true;
-    if (this.#used >= FLUSH_BYTES) this.#send();
-    else this.#timer ??= setTimeout(() => this.#tick(), this.#flushAfterMs);
+    this.#sendInTime();
   }
 
   /** Bytes not yet taken by the descriptor. */
@@ -120,6 +119,11 @@ export class LineWriter {
     const larger = Buffer.allocUnsafeSlow(Math.max(2 * this.#batch.length, this.#used + bytes));
     this.#batch.copy(larger, 0, 0, this.#used);
     this.#batch = larger;
+  }
+
+  #sendInTime(): void {
+    if (this.#used >= FLUSH_BYTES) this.#send();
+    else this.#timer ??= setTimeout(() => this.#tick(), this.#flushAfterMs);
   }
 
   #tick(): void {
@@ -178,8 +182,8 @@ export class LineWriter {
     if (this.waitingBytes < this.#capBytes / 2) this.#full = false;
     // What came meanwhile waits for company too: sent at once, it would be a batch for every few lines, without end.
     if (this.#used === 0) for (const resolve of this.#flushWaiters.splice(0)) resolve();
-    else if (this.#used >= FLUSH_BYTES || this.#flushWaiters.length > 0) this.#send();
-    else this.#timer ??= setTimeout(() => this.#tick(), this.#flushAfterMs);
+    else if (this.#flushWaiters.length > 0) this.#send();
+    else this.#sendInTime();
     this.#onProgress();
   }
 }

@@ -1,6 +1,6 @@
 /** `outcall logs`: the audit records that the daemon has at hand, readable or as they are, and those to come. */
 import { type Command, Option } from 'commander';
-import { ADMIN_PATHS } from '../domain/admin-api.ts';
+import { ADMIN_PATHS, MAX_RECENT_RECORDS } from '../domain/admin-api.ts';
 import type { AuditRecord } from '../domain/record.ts';
 import { clientOf, withAdminSocket } from './admin-socket-option.ts';
 import { CliError, type CliIo, EXIT_USAGE } from './io.ts';
@@ -17,14 +17,12 @@ interface LogsOptions {
   readonly rule?: string;
 }
 
-const MAX_TAIL = 1_000;
-
 export function addLogsCommand(program: Command, io: CliIo): void {
   withAdminSocket(program.command('logs'))
     .description('what was asked, and what the rules said')
     .option('-f, --follow', 'stay, and print what comes', false)
     .option('--json', 'the records as they are, one JSON object a line', false)
-    .option('--tail <count>', `start with this many of the last ${MAX_TAIL}`, '100')
+    .option('--tail <count>', `start with this many of the last ${MAX_RECENT_RECORDS}`, '100')
     .option('--agent <name>', 'of this agent: its name or its address')
     .option('--host <host>', 'for this host, or *.example.com for all below it')
     .addOption(new Option('--verdict <verdict>', 'that ended so').choices(['allow', 'block', 'failed', 'would_block']))
@@ -33,8 +31,11 @@ export function addLogsCommand(program: Command, io: CliIo): void {
 }
 
 async function printLogs(io: CliIo, options: LogsOptions): Promise<void> {
-  if (!/^[0-9]{1,4}$/.test(options.tail) || Number(options.tail) > MAX_TAIL) {
-    throw new CliError(EXIT_USAGE, `--tail: "${options.tail}" is not a number from 0 to ${MAX_TAIL}; write --tail 100`);
+  if (!/^[0-9]{1,4}$/.test(options.tail) || Number(options.tail) > MAX_RECENT_RECORDS) {
+    throw new CliError(
+      EXIT_USAGE,
+      `--tail: "${options.tail}" is not a number from 0 to ${MAX_RECENT_RECORDS}; write --tail 100`,
+    );
   }
   const interrupted = new AbortController();
   const interrupt = () => interrupted.abort();

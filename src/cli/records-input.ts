@@ -4,13 +4,11 @@
  */
 import fs from 'node:fs/promises';
 import { text } from 'node:stream/consumers';
-import { ADMIN_PATHS } from '../domain/admin-api.ts';
+import { ADMIN_PATHS, MAX_RECENT_RECORDS } from '../domain/admin-api.ts';
 import type { AuditRecord } from '../domain/record.ts';
 import { clientOf } from './admin-socket-option.ts';
 import { CliError, type CliIo, EXIT_FAILURE } from './io.ts';
 
-/** What the daemon keeps (RecordFeed). */
-const MAX_RECENT = 1_000;
 const EVENTS: ReadonlySet<unknown> = new Set(['flow', 'request', 'query']);
 const VERDICTS: ReadonlySet<unknown> = new Set(['allow', 'block', 'failed']);
 
@@ -35,7 +33,7 @@ export async function readRecords(
 async function linesOf(source: string | undefined, options: { readonly adminSocket: string }): Promise<string[]> {
   if (source === '-') return (await text(process.stdin)).split('\n');
   if (source !== undefined) return (await readText(source)).split('\n');
-  return (await clientOf(options).raw('GET', `${ADMIN_PATHS.records}?tail=${MAX_RECENT}`)).split('\n');
+  return (await clientOf(options).raw('GET', `${ADMIN_PATHS.records}?tail=${MAX_RECENT_RECORDS}`)).split('\n');
 }
 
 async function readText(file: string): Promise<string> {

@@ -10,6 +10,7 @@ import { randomBytes } from 'node:crypto';
 import { availableParallelism } from 'node:os';
 import type { Readable } from 'node:stream';
 import { FlowCounts } from '../audit/flow-counts.ts';
+import { jsonLine } from '../audit/json-line.ts';
 import { LineWriter } from '../audit/line-writer.ts';
 import type { Log } from '../audit/log.ts';
 import { ProcessFigures } from '../audit/process-figures.ts';
@@ -253,7 +254,7 @@ export class Supervisor {
     const take = this.#feed.source();
     const isBlocked = () => this.#outputFails || this.#feed.full;
     return {
-      write: (record) => take(Buffer.from(`${JSON.stringify(record)}\n`)),
+      write: (record) => take(Buffer.from(jsonLine(record))),
       get blocked() {
         return isBlocked();
       },

@@ -57,7 +57,6 @@ class Worker {
   readonly #audit: AuditLog;
   readonly #counts = new FlowCounts();
   readonly #process: ProcessFigures;
-  /** Undefined without a CA. */
   readonly #agents = new AgentDirectory();
   readonly #server: ProxyServer;
   readonly #upstream: Upstream;

@@ -9,6 +9,9 @@ import type { Enforcement, Mode } from './verdict.ts';
 /** Where the admin socket is unless --admin-socket / OUTCALL_ADMIN_SOCKET says otherwise. */
 export const DEFAULT_ADMIN_SOCKET = '/run/outcall/admin.sock';
 
+/** The most records that can be asked for at once. */
+export const MAX_RECENT_RECORDS = 1_000;
+
 export const ADMIN_PATHS = {
   openapi: '/v1/openapi.json',
   health: '/v1/health',

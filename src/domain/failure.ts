@@ -260,3 +260,8 @@ export class FlowFailure extends Error {
     return FAILURES[this.reason];
   }
 }
+
+/** What was thrown, as a failure: anything but a FlowFailure is a fault of ours. */
+export function asFailure(error: unknown): FlowFailure {
+  return error instanceof FlowFailure ? error : new FlowFailure('internal_error', { cause: error });
+}

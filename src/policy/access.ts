@@ -11,7 +11,7 @@ import { children, dottedPath } from './cel-ast.ts';
 import { Frame } from './frame.ts';
 import type { RuleFinder } from './host-index.ts';
 import { type NamedHosts, namedHosts } from './host-scope.ts';
-import { evaluate, servesPort } from './outcome.ts';
+import { evaluate, mayMatch, servesPort } from './outcome.ts';
 import type { Rule } from './rule.ts';
 
 /** By name, or `any` for all of them. */
@@ -117,7 +117,7 @@ class AccessReader {
     return (['https', 'http'] as const).some((scheme) => {
       this.#frame.setAsked(this.#agent, scheme, undefined, undefined);
       const outcome = evaluate(rule.read, this.#frame);
-      return outcome === true || outcome === undefined || (outcome !== false && rule.allow === undefined);
+      return mayMatch(outcome) || (outcome !== false && rule.allow === undefined);
     });
   }
 
@@ -171,7 +171,7 @@ class AccessReader {
       if (!servesPort(rule, port) || rule.tls !== undefined) continue;
       const outcome = evaluate(rule.read, this.#frame);
       if (rule.allow !== undefined) {
-        if (outcome !== true && outcome !== undefined) continue;
+        if (!mayMatch(outcome)) continue;
         mayPass = true;
         mayNot ||= rule.allow.checksResponse;
         if (outcome === true) return mayNot ? 'some' : 'yes';

@@ -4,7 +4,7 @@
  * body while its upstream is not there yet. The same for HTTP/1.1 and HTTP/2.
  */
 import type { RequestFacts, ResponseFacts } from '../domain/facts.ts';
-import { FlowFailure } from '../domain/failure.ts';
+import { asFailure, FlowFailure } from '../domain/failure.ts';
 import type { Allow, Block, Verdict } from '../domain/verdict.ts';
 import type { RuleSet } from '../policy/rule-set.ts';
 import type { Framing } from '../wire/http1-head.ts';
@@ -139,7 +139,7 @@ export class BodyGate {
       if (this.holding) this.#decideAgain({ ...facts, body, bodySize });
     } catch (error) {
       this.holding = false;
-      this.#owner.fail(error instanceof FlowFailure ? error : new FlowFailure('internal_error', { cause: error }));
+      this.#owner.fail(asFailure(error));
     }
   }
 

@@ -77,16 +77,12 @@ async function firstFlight(socket: Socket, reader: ServerFlightReader, signal: A
     resolve(flight);
   };
   const onClose = (): void => reject(handshakeFailed('reset'));
-  const onAbort = (): void => reject(signal.reason);
-  if (signal.aborted) onAbort();
-  signal.addEventListener('abort', onAbort, { once: true });
   socket.on('data', onData);
   socket.on('end', onClose);
   socket.on('close', onClose);
   try {
-    return await promise;
+    return await unlessAborted(promise, signal);
   } finally {
-    signal.removeEventListener('abort', onAbort);
     socket.off('data', onData);
     socket.off('end', onClose);
     socket.off('close', onClose);
@@ -119,8 +115,8 @@ function certificateIn(answer: Exclude<Answer, { kind: 'hidden' }>): Buffer {
   }
 }
 
-/** Others may wait for the same handshake, so it goes on without us. */
-async function unlessAborted<T>(work: Promise<T>, signal: AbortSignal): Promise<T> {
+/** The work itself goes on: others may wait for the same handshake. */
+export async function unlessAborted<T>(work: Promise<T>, signal: AbortSignal): Promise<T> {
   const aborted = Promise.withResolvers<never>();
   const onAbort = (): void => aborted.reject(signal.reason);
   if (signal.aborted) onAbort();

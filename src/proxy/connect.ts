@@ -7,7 +7,7 @@
  */
 
 import { fieldValue } from '../domain/facts.ts';
-import { type FailureReason, FlowFailure } from '../domain/failure.ts';
+import { asFailure, type FailureReason } from '../domain/failure.ts';
 import type { Allow } from '../domain/verdict.ts';
 import { parseConnectTarget } from '../wire/authority.ts';
 import { escapeTargetForLog } from '../wire/escape.ts';
@@ -52,7 +52,7 @@ async function establish(flow: Flow, door: HostDoor, verdict: Allow, head: Reque
     addresses = await flow.deps.upstream.resolve(door.origin(verdict));
   } catch (error) {
     if (flow.raw.destroyed) return;
-    const failure = error instanceof FlowFailure ? error : new FlowFailure('internal_error', { cause: error });
+    const failure = asFailure(error);
     refuse(flow, head, failure, { ...door.fields(), ...verdictFields(verdict) });
     return;
   }

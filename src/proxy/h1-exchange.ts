@@ -8,7 +8,7 @@
  */
 
 import { fieldValue, type RequestFacts } from '../domain/facts.ts';
-import { type FailureReason, FlowFailure } from '../domain/failure.ts';
+import { asFailure, type FailureReason, FlowFailure } from '../domain/failure.ts';
 import type { Allow, Block, Verdict } from '../domain/verdict.ts';
 import type { RuleSet } from '../policy/rule-set.ts';
 import type { OriginRequest } from '../upstream/origin.ts';
@@ -236,8 +236,7 @@ export class H1Exchange implements GateOwner {
         if (this.#phase === 'connecting') this.#send(upstream);
         else this.connection.discardUpstream();
       },
-      (error: unknown) =>
-        this.fail(error instanceof FlowFailure ? error : new FlowFailure('internal_error', { cause: error })),
+      (error: unknown) => this.fail(asFailure(error)),
     );
   }
 

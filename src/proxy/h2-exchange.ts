@@ -7,7 +7,7 @@
  */
 import { constants, type ServerHttp2Stream } from 'node:http2';
 import { fieldValue, type HeaderList } from '../domain/facts.ts';
-import { type FailureReason, FlowFailure } from '../domain/failure.ts';
+import { asFailure, type FailureReason, FlowFailure } from '../domain/failure.ts';
 import type { Allow, Block, Verdict } from '../domain/verdict.ts';
 import type { RuleSet } from '../policy/rule-set.ts';
 import type { OriginRequest } from '../upstream/origin.ts';
@@ -282,8 +282,4 @@ export class H2Exchange implements GateOwner, RelayOwner {
   #is(phase: Phase): boolean {
     return this.#phase === phase;
   }
-}
-
-function asFailure(error: unknown): FlowFailure {
-  return error instanceof FlowFailure ? error : new FlowFailure('internal_error', { cause: error });
 }

@@ -5,7 +5,7 @@
  *   plain HTTP: each request is decided by itself, as through every other door
  *   anything else is refused; only a direct_ip rule relays without looking, and then these bytes are never read
  */
-import { type FailureReason, FlowFailure } from '../domain/failure.ts';
+import { asFailure, type FailureReason } from '../domain/failure.ts';
 import { canonicalHost, type Host } from '../domain/hostname.ts';
 import type { Allow, NeedCertificate, Verdict } from '../domain/verdict.ts';
 import type { RuleSet } from '../policy/rule-set.ts';
@@ -156,7 +156,7 @@ export class HostDoor {
       this.#generation = flow.deps.rules().generation;
       this.#serveTls(decided.verdict, addresses, bytes, decided.opened);
     } catch (error) {
-      const failure = error instanceof FlowFailure ? error : new FlowFailure('internal_error', { cause: error });
+      const failure = asFailure(error);
       if (failure.reason === 'internal_error')
         flow.deps.log.error({ err: error, flow: flow.id }, 'certificate check failed');
       failedFlow(flow, failure, { ...this.fields(), rule: need.ruleId, mode: need.grant.mode });

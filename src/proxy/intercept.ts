@@ -7,7 +7,7 @@
  */
 import { createSecureContext, DEFAULT_CIPHERS, type SecureContext, TLSSocket } from 'node:tls';
 import { systemClock } from '../domain/clock.ts';
-import { FlowFailure } from '../domain/failure.ts';
+import { asFailure, FlowFailure } from '../domain/failure.ts';
 import type { Leaf, LeafSource } from '../pki/leaf.ts';
 import type { RuleSet } from '../policy/rule-set.ts';
 import type { OriginRequest } from '../upstream/origin.ts';
@@ -113,7 +113,7 @@ async function learn(flow: Flow, { origin, known: connection }: InterceptRequest
     upstream.release(tls);
     return { alpn: 'http/1.1', session: undefined, unreachable: undefined };
   } catch (error) {
-    const unreachable = error instanceof FlowFailure ? error : new FlowFailure('internal_error', { cause: error });
+    const unreachable = asFailure(error);
     return { alpn: offer.includes('http/1.1') ? 'http/1.1' : 'h2', session: undefined, unreachable };
   }
 }
@@ -226,7 +226,7 @@ function interceptedFields({ origin, verdict, generation }: InterceptRequest): O
 }
 
 function refuse(flow: Flow, request: InterceptRequest, error: unknown): void {
-  const failure = error instanceof FlowFailure ? error : new FlowFailure('internal_error', { cause: error });
+  const failure = asFailure(error);
   if (failure.reason === 'internal_error') flow.deps.log.error({ err: error, flow: flow.id }, 'interception failed');
   failedFlow(flow, failure, interceptedFields(request));
   flow.handler = undefined;

@@ -6,7 +6,7 @@ import { FlowFailure } from '../domain/failure.ts';
 import type { Host } from '../domain/hostname.ts';
 import type { NeedCertificate, Verdict } from '../domain/verdict.ts';
 import { readSecondHello } from '../wire/client-hello.ts';
-import { type Gate, openGate } from './certificate-gate.ts';
+import { type Gate, openGate, unlessAborted } from './certificate-gate.ts';
 import type { AbortReason, Flow } from './flow.ts';
 import { type Known, verdictOn } from './known.ts';
 import { type Hello, type Peeked, peek } from './peek.ts';
@@ -97,10 +97,9 @@ async function opened(flow: Flow, { hello, bytes }: MetadataRequest, gate: Gate,
 }
 
 async function secondHello(flow: Flow, first: Hello, rest: Buffer, signal: AbortSignal): Promise<Buffer> {
-  const { promise, resolve, reject } = Promise.withResolvers<Peeked>();
-  signal.addEventListener('abort', () => reject(signal.reason), { once: true });
+  const { promise, resolve } = Promise.withResolvers<Peeked>();
   peek(flow.raw, rest, resolve, readSecondHello);
-  const second = await promise;
+  const second = await unlessAborted(promise, signal);
   const problem = secondHelloProblem(first, second);
   if (problem !== undefined) throw problem;
   return second.kind === 'hello' ? second.bytes : rest;

@@ -2,7 +2,7 @@
  * A tunnel: dial the pinned addresses, pass on what was peeked, relay, record (S006).
  */
 import type { Socket } from 'node:net';
-import { FlowFailure } from '../domain/failure.ts';
+import { asFailure, FlowFailure } from '../domain/failure.ts';
 import type { Allow } from '../domain/verdict.ts';
 import type { OriginRequest } from '../upstream/origin.ts';
 import type { Flow } from './flow.ts';
@@ -84,7 +84,7 @@ async function dialAndRelay(flow: Flow, request: TunnelRequest): Promise<void> {
       (result) => recordTunnel(flow, request, address, result),
     );
   } catch (error) {
-    const failure = error instanceof FlowFailure ? error : new FlowFailure('internal_error', { cause: error });
+    const failure = asFailure(error);
     if (failure.reason === 'internal_error') flow.deps.log.error({ err: error, flow: flow.id }, 'tunnel failed');
     failedFlow(flow, failure, {
       host: origin.host,

@@ -40,11 +40,8 @@ export class WideReader {
   /** False stops the reading. */
   #take(bytes: number): boolean {
     const sink = this.#sink;
-    if (sink === undefined) {
-      // Cannot be: but bytes that nobody takes must not vanish either.
-      this.#source?.destroy();
-      return false;
-    }
+    // Cannot be: nothing is read before the turn in which start() is called is over.
+    if (sink === undefined) return false;
     this.#onBytes?.(bytes);
     const wide = this.#wide;
     // A write may keep what it was given until later, and the next read of any connection fills SHARED again.

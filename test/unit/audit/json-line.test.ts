@@ -1,6 +1,6 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { recordLine } from '../../../src/audit/record-line.ts';
+import { jsonLine } from '../../../src/audit/json-line.ts';
 import type { AuditRecord } from '../../../src/domain/record.ts';
 import { aRecord } from './a-record.ts';
 
@@ -40,7 +40,7 @@ describe('the line of a record', () => {
   it('is what JSON.stringify makes of it, the first time and again, and one line', () => {
     fc.assert(
       fc.property(records, (record) => {
-        for (const line of [recordLine(record), recordLine(record)]) {
+        for (const line of [jsonLine(record), jsonLine(record)]) {
           expect(line).toBe(`${JSON.stringify(record)}\n`);
           expect(line.indexOf('\n')).toBe(line.length - 1);
         }

@@ -11,7 +11,7 @@ const MAX_KNOWN_CHARS = 64;
 const known = new Map<string, string>();
 
 /** Ends with a line feed. */
-export function recordLine(record: AuditRecord): string {
+export function jsonLine(record: AuditRecord): string {
   return `{${origin(record)},${decision(record)},${request(record)},${outcome(record)}}\n`;
 }
 
