@@ -17,6 +17,10 @@ const NUMERIC_LABEL = /^(?:[0-9]+|0x[0-9a-f]*)$/;
 /** Starts a label that stands for a Unicode one (RFC 5890 section 2.3.2.1). */
 const ACE_PREFIX = 'xn--';
 
+/** One connection names its host three times: in CONNECT, in SNI and in Host. */
+let lastName: string | undefined;
+let lastCanonical: Host | undefined;
+
 /**
  * Canonicalises one host as written (no port; IPv6 may be in brackets).
  * Returns undefined for anything that two readers could take for different hosts: control bytes, percent signs,
@@ -29,7 +33,11 @@ export function canonicalHost(text: string): Host | undefined {
   }
   if (text.includes(':')) return canonicalIPv6(text);
   if (isIPv4(text)) return text as Host;
-  return canonicalName(text);
+  if (text !== lastName) {
+    lastCanonical = canonicalName(text);
+    lastName = text;
+  }
+  return lastCanonical;
 }
 
 /** True where the host is an IP address rather than a name. */

@@ -96,7 +96,11 @@ const MAPPED_PREFIX = 0xffffn;
 /** RFC 5214 section 6.1: interface identifiers 0000:5efe:a.b.c.d and 0200:5efe:a.b.c.d. */
 const ISATAP_IDS: readonly bigint[] = [0x0000_5efen, 0x0200_5efen];
 
-/** Stands below the constants that reading a range needs. */
+/** What was read last. */
+let lastText: string | undefined;
+let lastIp: Ip | undefined;
+
+/** Stands below what reading a range needs. */
 const CLASS_TABLE = SPECIAL_RANGES.map(([cidr, ipClass]) => ({ range: tableRange(cidr), ipClass }));
 
 /**
@@ -116,6 +120,8 @@ export function classifyIp(address: string): IpClass {
  * Undefined for what is not an address, or has a zone id.
  */
 export function canonicalIp(address: string): string | undefined {
+  // Four plain decimal numbers are the one spelling already.
+  if (isIPv4(address)) return address;
   const ip = parseIp(address);
   return ip === undefined ? undefined : formatIp(ip);
 }
@@ -204,7 +210,16 @@ function hasIsatapId(value: bigint): boolean {
   return ISATAP_IDS.includes((value >> 32n) & 0xffff_ffffn);
 }
 
+/** An address is looked at from several sides before it is dialled: as its class, and as part of this and that range. */
 function parseIp(text: string): Ip | undefined {
+  if (text !== lastText) {
+    lastIp = readIp(text);
+    lastText = text;
+  }
+  return lastIp;
+}
+
+function readIp(text: string): Ip | undefined {
   if (isIPv4(text)) return { version: 4, value: parseIPv4(text) };
   if (!isIPv6(text) || text.includes('%')) return undefined;
   const value = parseIPv6(text);

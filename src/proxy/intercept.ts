@@ -10,9 +10,8 @@ import { systemClock } from '../domain/clock.ts';
 import { asFailure, FlowFailure } from '../domain/failure.ts';
 import type { Leaf, LeafSource } from '../pki/leaf.ts';
 import type { RuleSet } from '../policy/rule-set.ts';
-import type { OriginRequest } from '../upstream/origin.ts';
 import type { HttpProtocol } from '../upstream/tls.ts';
-import type { Upstream, UpstreamTls } from '../upstream/upstream.ts';
+import type { UpstreamTls } from '../upstream/upstream.ts';
 import type { Flow } from './flow.ts';
 import { H1Connection } from './h1-connection.ts';
 import { H2Connection } from './h2-connection.ts';
@@ -105,7 +104,8 @@ async function serve(flow: Flow, request: InterceptRequest, { leaves, origins, c
 async function learn(flow: Flow, { origin, known: connection }: InterceptRequest, origins: H2Origins): Promise<Learnt> {
   const offer = httpOffer(connection.tls.alpn);
   const { upstream } = flow.deps;
-  const known = upstream.knownAlpn(origin) ?? (offer.includes('h2') ? undefined : protocolAtRest(upstream, origin));
+  // For a client of HTTP/1.1 alone, a verified connection that rests says as much as a new one would.
+  const known = upstream.knownAlpn(origin) ?? (offer.includes('h2') ? undefined : upstream.restingAlpn(origin));
   if (known !== undefined && offer.includes(known)) return { alpn: known, session: undefined, unreachable: undefined };
   try {
     const tls = await upstream.dialTls(origin, offer);
@@ -116,13 +116,6 @@ async function learn(flow: Flow, { origin, known: connection }: InterceptRequest
     const unreachable = asFailure(error);
     return { alpn: offer.includes('http/1.1') ? 'http/1.1' : 'h2', session: undefined, unreachable };
   }
-}
-
-/** For a client of HTTP/1.1 alone, a verified connection that rests says as much as a new one would. */
-function protocolAtRest(upstream: Upstream, origin: OriginRequest): HttpProtocol | undefined {
-  const resting = upstream.take(origin);
-  if (resting !== undefined) upstream.release(resting);
-  return resting?.alpn;
 }
 
 /** What we can speak of what the client offered; a client without ALPN speaks HTTP/1.1. */

@@ -24,7 +24,9 @@ export function closeAfter(flow: Flow, stream: Socket, refusal: Buffer): void {
   stream.on('data', () => undefined);
   // Both sides ended, the socket closes by itself.
   stream.allowHalfOpen = true;
-  stream.end(refusal);
+  // Nothing is no write: an empty one would go all the way to the kernel.
+  if (refusal.length > 0) stream.write(refusal);
+  stream.end();
   stream.resume();
 }
 

@@ -67,6 +67,13 @@ export class IdlePool<T extends PooledConnection> {
     return undefined;
   }
 
+  /** The connection that take() would give, left where it is. */
+  find(key: string): T | undefined {
+    const entry = this.#byKey.get(key)?.at(-1);
+    if (entry === undefined || this.#isExpired(entry) || !isUsable(entry.connection.socket)) return undefined;
+    return entry.connection;
+  }
+
   /** Gives a connection back after a complete exchange, with the caller's listeners taken off; else it is closed. */
   release(connection: T): void {
     const { socket, key } = connection;
@@ -94,13 +101,16 @@ export class IdlePool<T extends PooledConnection> {
       connection,
       since: this.#clock.now(),
       stop: () => {
-        socket.off('readable', onDisturbed);
+        socket.off('data', onDisturbed);
+        socket.off('end', onDisturbed);
         socket.off('close', onDisturbed);
       },
     };
-    // 'readable' tells of bytes and of the end, and leaves the stream as it was when the listener goes.
-    socket.on('readable', onDisturbed);
+    socket.on('data', onDisturbed);
+    socket.on('end', onDisturbed);
     socket.on('close', onDisturbed);
+    // It stays flowing when it is taken: whoever takes it listens in the same tick.
+    socket.resume();
     const resting = this.#byKey.get(key);
     if (resting === undefined) this.#byKey.set(key, [entry]);
     else resting.push(entry);

@@ -184,6 +184,11 @@ export class Upstream {
     return this.#looked(this.#idleTls.take(connectionKey(origin)));
   }
 
+  /** What a verified connection speaks that rests and could be taken, for who wants no connection yet. */
+  restingAlpn(origin: OriginRequest): HttpProtocol | undefined {
+    return this.#idleTls.find(connectionKey(origin))?.alpn;
+  }
+
   /** Gives a connection back after a complete HTTP/1.1 exchange; the caller's listeners must be off the socket. */
   release(connection: UpstreamTls): void {
     this.#idleTls.release(connection);

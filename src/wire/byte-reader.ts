@@ -13,16 +13,17 @@ export class ByteReader {
   }
 
   skip(bytes: number): void {
-    this.take(bytes);
+    this.#step(bytes);
   }
 
   uint8(): number {
-    return this.take(1)[0] ?? 0;
+    const at = this.#step(1);
+    return this.#bytes[at] ?? 0;
   }
 
   uint16(): number {
-    const bytes = this.take(2);
-    return ((bytes[0] ?? 0) << 8) | (bytes[1] ?? 0);
+    const at = this.#step(2);
+    return ((this.#bytes[at] ?? 0) << 8) | (this.#bytes[at + 1] ?? 0);
   }
 
   /** A vector behind a length of one byte. */
@@ -41,14 +42,20 @@ export class ByteReader {
   }
 
   take(bytes: number): Buffer {
-    const end = this.#at + bytes;
+    const at = this.#step(bytes);
+    return this.#bytes.subarray(at, this.#at);
+  }
+
+  /** Where the next `bytes` begin; where there are not so many, the end. No view is made: most of a hello is stepped over. */
+  #step(bytes: number): number {
+    const at = this.#at;
+    const end = at + bytes;
     if (this.failed || end > this.#bytes.length) {
       this.failed = true;
       this.#at = this.#bytes.length;
-      return this.#bytes.subarray(this.#bytes.length);
+      return this.#at;
     }
-    const taken = this.#bytes.subarray(this.#at, end);
     this.#at = end;
-    return taken;
+    return at;
   }
 }

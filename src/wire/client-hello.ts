@@ -56,6 +56,8 @@ const SUPPORTED_VERSIONS = 43;
 const ENCRYPTED_CLIENT_HELLO = 0xfe0d;
 const HOST_NAME = 0;
 
+const NOTHING = Buffer.alloc(0);
+
 /** Reads the hello at the start of `input`, which may hold less than it or more. Never throws. */
 export function readClientHello(input: Buffer): HelloResult {
   if (input.length === 0) return { kind: 'incomplete' };
@@ -161,15 +163,18 @@ function readMessage(body: Buffer, bytes: number): HelloResult {
   const reader = new ByteReader(body);
   const legacyVersion = reader.uint16();
   reader.skip(RANDOM_BYTES);
-  const sessionId = reader.vector8();
-  const cipherSuites = reader.vector16();
-  const compression = reader.vector8();
+  const sessionIdBytes = reader.uint8();
+  reader.skip(sessionIdBytes);
+  const cipherSuitesBytes = reader.uint16();
+  reader.skip(cipherSuitesBytes);
+  const compressionBytes = reader.uint8();
+  reader.skip(compressionBytes);
   if (reader.failed) return malformed('a ClientHello shorter than its own lengths');
   if (legacyVersion >> 8 !== MAJOR_VERSION) return malformed('a ClientHello version that is not 3.x');
-  if (sessionId.length > MAX_SESSION_ID_BYTES) return malformed('a session id longer than 32 bytes');
-  if (cipherSuites.length < 2 || cipherSuites.length % 2 !== 0)
+  if (sessionIdBytes > MAX_SESSION_ID_BYTES) return malformed('a session id longer than 32 bytes');
+  if (cipherSuitesBytes < 2 || cipherSuitesBytes % 2 !== 0)
     return malformed('a list of cipher suites of odd or no length');
-  if (compression.length === 0) return malformed('no compression methods');
+  if (compressionBytes === 0) return malformed('no compression methods');
   // TLS 1.2 and before may leave the extensions out altogether (RFC 5246 section 7.4.1.2).
   const extensions = reader.atEnd ? body.subarray(body.length) : reader.vector16();
   if (reader.failed || !reader.atEnd) return malformed('extensions that do not fill the ClientHello');
@@ -184,7 +189,10 @@ function readExtensions(extensions: Buffer, legacyVersion: number, bytes: number
   let versions: readonly number[] = [legacyVersion];
   while (!reader.atEnd) {
     const type = reader.uint16();
-    const data = reader.vector16();
+    const length = reader.uint16();
+    const read = type === SERVER_NAME || type === ALPN || type === SUPPORTED_VERSIONS;
+    const data = read ? reader.take(length) : NOTHING;
+    if (!read) reader.skip(length);
     if (reader.failed) return malformed('an extension longer than the list');
     if (seen.has(type)) return malformed(`extension ${type} twice`);
     seen.add(type);

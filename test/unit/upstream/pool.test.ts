@@ -156,6 +156,22 @@ describe.each(['tcp', 'tls'] as const)('The pool of resting %s connections', (la
   });
 });
 
+describe('What a resting connection speaks', () => {
+  it('is told while it rests, to its own agent alone, and the connection stays where it is', async () => {
+    await using site = await fixture('tls');
+    const connection = (await site.dial()) as UpstreamTls;
+    const origin = requestFor('127.0.0.1', site.origin.port);
+    expect(site.upstream.restingAlpn(origin)).toBeUndefined();
+    site.release(connection);
+    expect(site.upstream.restingAlpn(origin)).toBe('http/1.1');
+    expect(site.upstream.restingAlpn({ ...origin, agentIp: '10.203.0.9' })).toBeUndefined();
+    expect(site.upstream.idle).toBe(1);
+    site.clock.advance(IDLE_TIMEOUT_MS);
+    expect(site.upstream.restingAlpn(origin)).toBeUndefined();
+    expect(site.take()).toBeUndefined();
+  });
+});
+
 describe('IdlePool', () => {
   it('holds no connection that the origin closed, and at most as many as it may in all', async () => {
     await using site = await fixture('tcp');
