@@ -41,6 +41,12 @@ export interface Issuer {
   readonly notAfter: number;
 }
 
+/** A public key as its certificates repeat it. */
+export interface SubjectKey {
+  readonly spki: Asn1;
+  readonly keyId: Buffer;
+}
+
 export interface IssuedLeaf {
   readonly pem: string;
   /** Hexadecimal, lower-case. */
@@ -96,8 +102,7 @@ export async function issueCa(
     algorithm === 'rsa'
       ? await generate('rsa', { modulusLength: CA_RSA_BITS })
       : await generate('ec', { namedCurve: 'prime256v1' });
-  const spki = publicKey.export({ type: 'spki', format: 'der' });
-  const keyId = keyIdentifier(spki);
+  const { spki, keyId } = subjectKey(publicKey);
   const expiry = new Date(now);
   expiry.setUTCFullYear(expiry.getUTCFullYear() + CA_VALID_YEARS);
   const issuer: Issuer = {
@@ -135,17 +140,23 @@ export function issuerOf(certificate: X509Certificate, key: KeyObject): Issuer {
   };
 }
 
+/** For issueLeaf: read once, since all leaves of one signer have one key. */
+export function subjectKey(publicKey: KeyObject): SubjectKey {
+  const spki = publicKey.export({ type: 'spki', format: 'der' });
+  return { spki: decode(spki), keyId: keyIdentifier(spki) };
+}
+
 /**
  * Signs a server certificate for one host and the given public key (S011-FR-005). Valid from an hour ago, for `ttlSecs`, and
  * never outside the CA's own dates. Rejects when the CA is not valid at `now` (milliseconds since the epoch).
  */
 export async function issueLeaf(
   issuer: Issuer,
-  leaf: { host: Host; publicKey: KeyObject; ttlSecs: number; now: number },
+  leaf: { host: Host; subjectKey: SubjectKey; ttlSecs: number; now: number },
 ): Promise<IssuedLeaf> {
   if (leaf.now < issuer.notBefore) throw new Error(`the CA is not valid before ${iso(issuer.notBefore)}`);
   if (leaf.now >= issuer.notAfter) throw new Error(`the CA expired at ${iso(issuer.notAfter)}`);
-  const spki = leaf.publicKey.export({ type: 'spki', format: 'der' });
+  const { spki, keyId } = leaf.subjectKey;
   const named = leaf.host.length <= MAX_COMMON_NAME_CHARS;
   const notAfter = wholeSecond(Math.min(leaf.now + leaf.ttlSecs * 1000, issuer.notAfter));
   const serial = serialNumber();
@@ -156,7 +167,7 @@ export async function issueLeaf(
     extension(OID.extKeyUsage, false, sequence(oid(OID.serverAuth))),
     // RFC 5280 section 4.2.1.6: with an empty subject the alternative name is critical.
     extension(OID.subjectAltName, !named, sequence(generalName(leaf.host))),
-    ...keyIdExtensions(keyIdentifier(spki), issuer.keyId),
+    ...keyIdExtensions(keyId, issuer.keyId),
   ];
   const pem = await signed(issuer, {
     subject: named ? name([OID.commonName, leaf.host]) : sequence(),
@@ -173,7 +184,7 @@ interface ToBeSigned {
   readonly subject: Asn1;
   readonly notBefore: number;
   readonly notAfter: number;
-  readonly spki: Buffer;
+  readonly spki: Asn1;
   readonly serial: Buffer;
   readonly extensions: readonly Asn1[];
 }
@@ -187,7 +198,7 @@ async function signed(issuer: Issuer, body: ToBeSigned): Promise<string> {
     issuer.subject,
     sequence(time(body.notBefore), time(body.notAfter)),
     body.subject,
-    decode(body.spki),
+    body.spki,
     tagged(3, sequence(...body.extensions)),
   );
   const signature = await signNatively(algorithm.hash, encode(tbs), issuer.key);

@@ -3,12 +3,12 @@
  * generation per host and protect nothing more, since all of them live in the same workers.
  * Does not ask whether a host may have a leaf: see signer.ts.
  */
-import { generateKeyPair, type KeyObject } from 'node:crypto';
+import { generateKeyPair } from 'node:crypto';
 import { promisify } from 'node:util';
 import type { Clock } from '../domain/clock.ts';
 import { FlowFailure } from '../domain/failure.ts';
 import type { Host } from '../domain/hostname.ts';
-import { type IssuedLeaf, type Issuer, issueLeaf } from './certificate.ts';
+import { type IssuedLeaf, type Issuer, issueLeaf, type SubjectKey, subjectKey } from './certificate.ts';
 import type { Leaf, LeafSource } from './leaf.ts';
 
 /** Signing runs at about 300 per second and core with RSA-4096: more than this many waiting would outlast their clients. */
@@ -24,7 +24,7 @@ export interface Minted {
 
 export class LeafMinter implements LeafSource {
   #issuer: Issuer | undefined;
-  readonly #publicKey: KeyObject;
+  readonly #subjectKey: SubjectKey;
   readonly #keyPem: string;
   readonly #options: { ttlSecs: number; clock: Clock; onMinted: (minted: Minted) => void };
   readonly #pending = new Set<Promise<IssuedLeaf>>();
@@ -35,17 +35,17 @@ export class LeafMinter implements LeafSource {
   ): Promise<LeafMinter> {
     const { publicKey, privateKey } = await promisify(generateKeyPair)('ec', { namedCurve: 'prime256v1' });
     const keyPem = privateKey.export({ type: 'pkcs8', format: 'pem' }) as string;
-    return new LeafMinter(issuer, publicKey, keyPem, options);
+    return new LeafMinter(issuer, subjectKey(publicKey), keyPem, options);
   }
 
   private constructor(
     issuer: Issuer | undefined,
-    publicKey: KeyObject,
+    key: SubjectKey,
     keyPem: string,
     options: { ttlSecs: number; clock: Clock; onMinted: (minted: Minted) => void },
   ) {
     this.#issuer = issuer;
-    this.#publicKey = publicKey;
+    this.#subjectKey = key;
     this.#keyPem = keyPem;
     this.#options = options;
   }
@@ -73,7 +73,7 @@ export class LeafMinter implements LeafSource {
 
   async #issue(issuer: Issuer, host: Host): Promise<IssuedLeaf> {
     const { ttlSecs, clock } = this.#options;
-    const issuing = issueLeaf(issuer, { host, publicKey: this.#publicKey, ttlSecs, now: clock.now() });
+    const issuing = issueLeaf(issuer, { host, subjectKey: this.#subjectKey, ttlSecs, now: clock.now() });
     this.#pending.add(issuing);
     try {
       return await issuing;

@@ -75,10 +75,11 @@ async function serve(flow: Flow, request: InterceptRequest, { leaves, origins, c
   const learning = learn(flow, request, origins);
   let stream: TLSSocket;
   try {
-    const leaf = await leaves.leafFor(origin.host);
+    // Made while the origin is still being asked.
+    const context = contextOf(await leaves.leafFor(origin.host));
     const { alpn } = await learning;
     const startedAt = performance.now();
-    stream = await clientHandshake(flow, contextOf(leaf), alpn, permittedBy);
+    stream = await clientHandshake(flow, context, alpn, permittedBy);
     flow.deps.counts.clientHandshake.since(startedAt);
   } catch (error) {
     void learning.then(({ session }) => session?.session.destroy());

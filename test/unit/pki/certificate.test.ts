@@ -6,7 +6,7 @@ import { readFileSync } from 'node:fs';
 import fc from 'fast-check';
 import { beforeAll, describe, expect, it } from 'vitest';
 import { canonicalHost, type Host } from '../../../src/domain/hostname.ts';
-import { type CaAlgorithm, type Issuer, issueCa, issueLeaf, issuerOf } from '../../../src/pki/certificate.ts';
+import { type CaAlgorithm, type Issuer, issueCa, issueLeaf, issuerOf, subjectKey } from '../../../src/pki/certificate.ts';
 import { run } from '../../kit/run.ts';
 import { TempFolder } from '../../kit/temp.ts';
 
@@ -43,7 +43,7 @@ function host(text: string): Host {
 function mint(ca: Ca, name: string, options: { ttlSecs?: number; now?: number; publicKey?: KeyObject } = {}) {
   return issueLeaf(ca.issuer, {
     host: host(name),
-    publicKey: options.publicKey ?? leafKeys.publicKey,
+    subjectKey: subjectKey(options.publicKey ?? leafKeys.publicKey),
     ttlSecs: options.ttlSecs ?? DAY_SECS,
     now: options.now ?? NOW,
   });

@@ -2,7 +2,7 @@ import { generateKeyPairSync, X509Certificate } from 'node:crypto';
 import { describe, expect, it } from 'vitest';
 import type { Host } from '../../../src/domain/hostname.ts';
 import { maySign } from '../../../src/domain/name-constraints.ts';
-import { issueCa, issueLeaf, issuerOf } from '../../../src/pki/certificate.ts';
+import { issueCa, issueLeaf, issuerOf, subjectKey } from '../../../src/pki/certificate.ts';
 import { readNameConstraints } from '../../../src/pki/name-constraints.ts';
 import { testCa } from '../../kit/pki.ts';
 import { run } from '../../kit/run.ts';
@@ -29,7 +29,7 @@ describe('a CA that is made for some domains', () => {
     const { publicKey } = generateKeyPairSync('ec', { namedCurve: 'P-256' });
     const leaf = await issueLeaf(issuerOf(certificate, key), {
       host: host as Host,
-      publicKey,
+      subjectKey: subjectKey(publicKey),
       ttlSecs: 3600,
       now: NOW,
     });
