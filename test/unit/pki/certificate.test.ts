@@ -6,7 +6,14 @@ import { readFileSync } from 'node:fs';
 import fc from 'fast-check';
 import { beforeAll, describe, expect, it } from 'vitest';
 import { canonicalHost, type Host } from '../../../src/domain/hostname.ts';
-import { type CaAlgorithm, type Issuer, issueCa, issueLeaf, issuerOf, subjectKey } from '../../../src/pki/certificate.ts';
+import {
+  type CaAlgorithm,
+  type Issuer,
+  issueCa,
+  issueLeaf,
+  issuerOf,
+  subjectKey,
+} from '../../../src/pki/certificate.ts';
 import { run } from '../../kit/run.ts';
 import { TempFolder } from '../../kit/temp.ts';
 
