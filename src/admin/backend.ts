@@ -40,9 +40,9 @@ export interface AdminBackend {
   rules(): RulesAnswer;
   reload(): Promise<ReloadResult>;
   /** `text`: of one rule file. */
-  check(text: string): CheckAnswer;
+  check(text: string): Promise<CheckAnswer>;
   /** `text`: one question, as of policy/cases.ts. */
-  explain(text: string): ExplainResult;
+  explain(text: string): Promise<ExplainResult>;
   grants(): Promise<GrantsAnswer>;
   readonly agents: {
     readonly entries: readonly AgentEntry[];

@@ -42,8 +42,8 @@ export const EXPLAIN_ROUTE: Route = {
   handle: explain,
 };
 
-function explain({ backend, body, response }: Asked): void {
-  const result = backend.explain(body);
+async function explain({ backend, body, response }: Asked): Promise<void> {
+  const result = await backend.explain(body);
   if (result === undefined) throw new AdminProblem(503, 'no rules are in force yet: ask again when /v1/ready says so');
   if (result.ok) return sendJson(response, 200, result.explanation);
   throw new AdminProblem(422, 'this cannot be asked of the rules', { problems: result.problems });

@@ -1,9 +1,10 @@
 /**
  * Every answer of the admin API that is no success: a problem document (RFC 9457), sent where it was thrown for.
  */
-import http from 'node:http';
+import type { ServerResponse } from 'node:http';
 import type { Duplex } from 'node:stream';
 import type { ProblemDocument, ProblemView } from '../domain/admin-api.ts';
+import { http } from './http.ts';
 
 const PROBLEM_TYPE = 'application/problem+json';
 /** As node:http answers them itself. */
@@ -28,7 +29,7 @@ export class AdminProblem extends Error {
 }
 
 /** Anything else than an AdminProblem is a fault of ours, and 500. */
-export function sendProblem(response: http.ServerResponse, error: unknown): void {
+export function sendProblem(response: ServerResponse, error: unknown): void {
   if (response.headersSent) {
     response.destroy();
     return;

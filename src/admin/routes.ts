@@ -81,7 +81,7 @@ const ABOUT_RULES: readonly Route[] = [
     summary: 'What the daemon would say to this rule file; changes nothing',
     body: { types: ['application/yaml'], maxBytes: MAX_RULES_BYTES, schema: { type: 'string' } },
     answers: [json('Checked', 'every mistake in it, or none')],
-    handle: ({ backend, body, response }) => sendJson(response, 200, backend.check(body)),
+    handle: async ({ backend, body, response }) => sendJson(response, 200, await backend.check(body)),
   },
   EXPLAIN_ROUTE,
 ];

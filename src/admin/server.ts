@@ -2,9 +2,10 @@
  * The operator's API: HTTP on a Unix socket, never on the agents' network (threats row 24). What it serves is in routes.ts;
  * here a request finds its route. Gives out no key, header or body.
  */
-import http from 'node:http';
+import type { IncomingMessage, Server, ServerResponse } from 'node:http';
 import type { AdminBackend } from './backend.ts';
 import { serveUploads } from './ca-upload.ts';
+import { http } from './http.ts';
 import { AdminProblem, sendProblem, sendUnreadable } from './problem.ts';
 import { checkQuery, readBody } from './request.ts';
 import type { Route } from './route.ts';
@@ -17,7 +18,7 @@ export interface AdminServer {
 }
 
 /** Throws AdminProblem where the request may not be answered. */
-export type Guard = (request: http.IncomingMessage) => void;
+export type Guard = (request: IncomingMessage) => void;
 
 /** Opens the API on `socketPath`. Rejects with SocketFailure. */
 export async function openAdminServer(socketPath: string, backend: AdminBackend): Promise<AdminServer> {
@@ -31,8 +32,8 @@ export async function openAdminServer(socketPath: string, backend: AdminBackend)
 /** Answers one request. Never rejects. */
 export async function serve(
   backend: AdminBackend,
-  request: http.IncomingMessage,
-  response: http.ServerResponse,
+  request: IncomingMessage,
+  response: ServerResponse,
   guard?: Guard,
 ): Promise<void> {
   try {
@@ -60,7 +61,7 @@ function routeOf(method: string, path: string): Route {
   throw new AdminProblem(405, `${path} is for ${methods}`, { headers: { Allow: methods } });
 }
 
-export function closeServer(server: http.Server): Promise<void> {
+export function closeServer(server: Server): Promise<void> {
   return new Promise((resolve) => {
     server.close(() => resolve());
     server.closeAllConnections();

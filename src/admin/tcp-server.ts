@@ -2,10 +2,11 @@
  * The operator's ports on TCP: the admin API with a token, and the metrics alone without one. Both answer few clients and
  * small requests. Who can reach them is settled before: options, lock, address guard (threats row 24).
  */
-import http from 'node:http';
+import type { IncomingMessage, ServerResponse } from 'node:http';
 import type net from 'node:net';
 import { type Host, hostInUrl } from '../domain/hostname.ts';
 import type { AdminBackend } from './backend.ts';
+import { http } from './http.ts';
 import { AdminProblem, sendProblem, sendUnreadable } from './problem.ts';
 import { METRICS_TYPE } from './routes.ts';
 import { closeServer, type Guard, serve } from './server.ts';
@@ -81,7 +82,7 @@ export function openMetricsTcp(listen: ListenAddress, backend: Pick<AdminBackend
 
 async function open(
   { host, port }: ListenAddress,
-  answer: (request: http.IncomingMessage, response: http.ServerResponse) => Promise<void>,
+  answer: (request: IncomingMessage, response: ServerResponse) => Promise<void>,
 ): Promise<TcpServer> {
   const server = http.createServer(
     // The guard tells who sends no Host, as it tells who sends a wrong one.

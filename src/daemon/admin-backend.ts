@@ -1,5 +1,6 @@
 /**
  * The admin API's view of the running daemon: what it is, what is in force, who works. Changes nothing but by reload.
+ * Imports nothing that reads rules: the supervisor starts its children before it loads that.
  */
 import type { AdminBackend, CaOutcome, ExplainResult, ReloadResult } from '../admin/backend.ts';
 import type { FlowCounts } from '../audit/flow-counts.ts';
@@ -15,8 +16,6 @@ import type {
   StatusAnswer,
 } from '../domain/admin-api.ts';
 import { hostInUrl } from '../domain/hostname.ts';
-import { readQuestion } from '../policy/cases.ts';
-import { loadRules } from '../policy/load.ts';
 import type { RuleView } from '../policy/rule.ts';
 import { normaliseTarget } from '../wire/target.ts';
 import type { AgentsNetwork } from './agents-network.ts';
@@ -165,19 +164,21 @@ async function reload(keeper: RulesKeeper | undefined): Promise<ReloadResult> {
   return { ok: true, answer: { generation: payload.generation, rules: rules.rules.length, warnings } };
 }
 
-function check(parts: DaemonParts, text: string): CheckAnswer {
+async function check(parts: DaemonParts, text: string): Promise<CheckAnswer> {
   const anchors = parts.keeper()?.inForce?.payload.anchors ?? new Map<string, string>();
   const current = parts.ca()?.cas.current;
   const { enforcement } = parts.options;
   const ca = { caLoaded: current !== undefined, constraints: current?.constraints };
   const context = { ...ca, enforcement, generation: 0, anchors };
+  const { loadRules } = await import('../policy/load.ts');
   const loaded = loadRules([{ file: POSTED, text }], context);
   return loaded.ok
     ? { ok: true, rules: loaded.rules.rules.length, problems: loaded.warnings }
     : { ok: false, rules: 0, problems: loaded.problems };
 }
 
-function explain(parts: DaemonParts, text: string): ExplainResult {
+async function explain(parts: DaemonParts, text: string): Promise<ExplainResult> {
+  const { readQuestion } = await import('../policy/cases.ts');
   const inForce = parts.keeper()?.inForce;
   if (inForce === undefined) return undefined;
   const { asked, problems } = readQuestion({ file: POSTED_QUESTION, text }, normaliseTarget);

@@ -1,7 +1,7 @@
 /**
  * outcalld itself: holds no key, parses no agent bytes but DNS, keeps the others alive and in step (threats 27, 33, 36, 40).
- *   1. start: the network is locked before anything listens; processes load their code while the rules are read; DNS,
- *      then the workers; any fault here ends it with exit 1
+ *   1. start: workers load their code from the first moment on; the network is locked before anything listens; the rules
+ *      are read; DNS, then the workers serve; any fault here ends it with exit 1
  *   2. ready: workers listen, the admin socket answers, the rules are watched
  *   3. stop: nothing new is accepted, open flows get the grace, the rest is reset, records are written, exit 0
  */
@@ -19,7 +19,7 @@ import type { DaemonState } from '../domain/admin-api.ts';
 import { hostInUrl } from '../domain/hostname.ts';
 import type { AuditRecord } from '../domain/record.ts';
 import { formatProblem } from '../policy/problem.ts';
-import { emptyRuleSet, type RuleSet } from '../policy/rule-set.ts';
+import type { RuleSet } from '../policy/rule-set.ts';
 import { adminBackend } from './admin-backend.ts';
 import { AgentDirectory } from './agents.ts';
 import { openAgentsFile } from './agents-file.ts';
@@ -133,10 +133,10 @@ export class Supervisor {
     const { options } = this.#setup;
     const upstreamCaPem = readUpstreamCa(options.upstreamCa);
     checkUsers(options);
+    // They serve nothing before they are told to. While they load their code, so does this process.
+    this.#pool.prepare();
     await this.#lockNetwork();
     await probePort(options.listen);
-    // While the other processes load their code, so does this one.
-    this.#pool.prepare();
     const [keeper] = await Promise.all([this.#makeKeeper(), this.#openAdmin(), this.#openCa()]);
     const loaded = await keeper.reload(true);
     if (!loaded.ok) throw new StartRefused(loaded.problems.map(formatProblem));
@@ -160,7 +160,7 @@ export class Supervisor {
       agents: this.#agents,
       audit: this.#ownRecords(),
       counts: this.#counts,
-      rules: () => this.#keeper?.inForce?.rules ?? emptyRuleSet,
+      rules: () => this.#keeper?.inForce?.rules ?? noRulesYet(),
       onNameChanged: (address) => this.#pool.tellAll({ type: 'name_changed', address }),
       onAddresses: (addresses) => this.#pool.tellAll({ type: 'listen_at', addresses }),
     });
@@ -298,4 +298,8 @@ export class Supervisor {
       outputFails: () => this.#outputFails,
     });
   }
+}
+
+function noRulesYet(): never {
+  throw new TypeError('names are answered by rules alone, and DNS opens after they are there');
 }

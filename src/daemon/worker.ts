@@ -6,7 +6,6 @@
  *   3. drain: stop accepting, let flows end, write the last records, exit
  */
 import net from 'node:net';
-import { getCACertificates } from 'node:tls';
 import { AuditLog } from '../audit/audit-log.ts';
 import { FlowCounts } from '../audit/flow-counts.ts';
 import { createLog, type Log } from '../audit/log.ts';
@@ -38,8 +37,6 @@ const UPSTREAM_IDLE_MS = 50_000;
 
 /** Serves until told to drain, or until the supervisor is gone. */
 export function workerMain(): void {
-  // Node keeps them; read now, they are there when the rules are.
-  getCACertificates('system');
   // A terminal's Ctrl-C and a service manager's SIGTERM reach the whole group; the supervisor says when.
   for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.on(signal, () => {});
   let worker: Promise<Worker> | undefined;

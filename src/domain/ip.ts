@@ -100,8 +100,13 @@ const ISATAP_IDS: readonly bigint[] = [0x0000_5efen, 0x0200_5efen];
 let lastText: string | undefined;
 let lastIp: Ip | undefined;
 
-/** Stands below what reading a range needs. */
-const CLASS_TABLE = SPECIAL_RANGES.map(([cidr, ipClass]) => ({ range: tableRange(cidr), ipClass }));
+interface ClassedRange {
+  readonly range: Range;
+  readonly ipClass: IpClass;
+}
+
+/** The ranges of a version, read when one is first asked for: most processes never meet an IPv6 address. */
+const classTables = new Map<Ip['version'], readonly ClassedRange[]>();
 
 /**
  * The class of an address in text form. Anything that is not an address, and an address with a zone id, is `invalid`.
@@ -109,7 +114,7 @@ const CLASS_TABLE = SPECIAL_RANGES.map(([cidr, ipClass]) => ({ range: tableRange
 export function classifyIp(address: string): IpClass {
   const ip = parseIp(address);
   if (ip === undefined) return 'invalid';
-  const found = CLASS_TABLE.find((entry) => holds(entry.range, ip))?.ipClass ?? 'public';
+  const found = classTable(ip.version).find((entry) => holds(entry.range, ip))?.ipClass ?? 'public';
   // An ISATAP router makes an IPv4 destination of these (RFC 5214 section 6.1); every other class is narrower already.
   const reachable = found === 'public' || found === 'private';
   return ip.version === 6 && reachable && hasIsatapId(ip.value) ? 'translated' : found;
@@ -186,6 +191,15 @@ function parseRange(value: string): Range | CidrProblem {
   };
 }
 
+function classTable(version: Ip['version']): readonly ClassedRange[] {
+  const known = classTables.get(version);
+  if (known !== undefined) return known;
+  const ofVersion = SPECIAL_RANGES.filter(([cidr]) => cidr.includes(':') === (version === 6));
+  const table = ofVersion.map(([cidr, ipClass]) => ({ range: tableRange(cidr), ipClass }));
+  classTables.set(version, table);
+  return table;
+}
+
 function tableRange(cidr: string): Range {
   const range = parseRange(cidr);
   if ('message' in range) throw new TypeError(`${cidr}: ${range.message}`);
@@ -221,7 +235,8 @@ function parseIp(text: string): Ip | undefined {
 
 function readIp(text: string): Ip | undefined {
   if (isIPv4(text)) return { version: 4, value: parseIPv4(text) };
-  if (!isIPv6(text) || text.includes('%')) return undefined;
+  // Asked first, since the first question to isIPv6 costs milliseconds.
+  if (!text.includes(':') || !isIPv6(text) || text.includes('%')) return undefined;
   const value = parseIPv6(text);
   return value >> 32n === MAPPED_PREFIX ? { version: 4, value: value & 0xffff_ffffn } : { version: 6, value };
 }

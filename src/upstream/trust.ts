@@ -3,10 +3,11 @@
  * anchors. A context is made once per set of anchors. Verification has no off switch.
  */
 import { constants } from 'node:crypto';
-import { createSecureContext, getCACertificates, type SecureContext, type SecureContextOptions } from 'node:tls';
+import { createSecureContext, type SecureContext, type SecureContextOptions } from 'node:tls';
 import type { Clock } from '../domain/clock.ts';
 import { ExpiringMap } from './expiring-map.ts';
 import { anchorsFingerprint } from './origin.ts';
+import { systemRoots } from './system-roots.ts';
 
 /** A handshake held to TLS 1.2 and to certificates with such a key. */
 export type OldHandshake = 'aRSA' | 'aECDSA';
@@ -21,8 +22,8 @@ export class TrustStore {
   readonly #contexts: ExpiringMap<SecureContext>;
 
   /** `extraRoots`: PEM texts added to the system's roots for every origin. */
-  constructor(extraRoots: readonly string[], clock: Clock) {
-    this.#roots = [...systemRoots(), ...extraRoots];
+  constructor(extraRoots: readonly string[], clock: Clock, roots = systemRoots()) {
+    this.#roots = [...roots, ...extraRoots];
     this.#contexts = new ExpiringMap(MAX_CONTEXTS, clock);
   }
 
@@ -54,10 +55,4 @@ export class TrustStore {
     this.#contexts.set(key, context, CONTEXT_TTL_MS);
     return context;
   }
-}
-
-/** The system's list holds many certificates twice. An image without one falls back to the roots inside Node. */
-function systemRoots(): readonly string[] {
-  const system = new Set(getCACertificates('system'));
-  return system.size > 0 ? [...system] : getCACertificates('bundled');
 }

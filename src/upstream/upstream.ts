@@ -81,7 +81,7 @@ export class Upstream {
   readonly #idleTls: IdlePool<UpstreamTls>;
   readonly #idleTcp: IdlePool<UpstreamTcp>;
 
-  /** Reads the system's roots, which takes some 100 ms. Throws where a text of `upstreamCaPem` is no certificate. */
+  /** Reads the system's roots, which takes some 10 ms. */
   constructor(options: UpstreamOptions) {
     const { clock } = options;
     const limits = {
