@@ -38,10 +38,10 @@ process.on('exit', () => {
   for (const child of running) child.kill('SIGKILL');
 });
 
-/** Starts a command on one core. The command replaces taskset, so the pid is the command's own. */
+/** Starts a command on one core, or on several. The command replaces taskset, so the pid is the command's own. */
 export function startPinned(
   cores: Cores,
-  core: number,
+  core: number | readonly number[],
   command: readonly string[],
   options: SpawnOptions,
 ): ChildProcess & { readonly pid: number } {
@@ -69,18 +69,18 @@ export async function stopChild(child: ChildProcess): Promise<void> {
   clearTimeout(killer);
 }
 
-/** Waits until somebody accepts on 127.0.0.1:port; throws when the process ends first or the limit passes. */
-export async function untilListening(child: ChildProcess, port: number, what: string): Promise<void> {
+/** Waits until the process says that it serves; throws when it ends first or the limit passes. */
+export async function untilReady(child: ChildProcess, isReady: () => Promise<boolean>, what: string): Promise<void> {
   const deadline = Date.now() + START_LIMIT_MS;
-  // Twice: Outcall tries its port before it takes it for good.
-  for (let accepted = 0; accepted < 2; accepted = (await accepts(port)) ? accepted + 1 : 0) {
-    if (child.exitCode !== null) throw new Error(`${what} ended with code ${child.exitCode} before it listened`);
-    if (Date.now() > deadline) throw new Error(`${what} did not listen on port ${port} in ${START_LIMIT_MS} ms`);
+  while (!(await isReady())) {
+    if (child.exitCode !== null) throw new Error(`${what} ended with code ${child.exitCode} before it served`);
+    if (Date.now() > deadline) throw new Error(`${what} did not serve in ${START_LIMIT_MS} ms`);
     await pause(POLL_MS);
   }
 }
 
-function accepts(port: number): Promise<boolean> {
+/** Whether somebody accepts on 127.0.0.1:port. */
+export function accepts(port: number): Promise<boolean> {
   return new Promise((resolve) => {
     const socket = net.connect({ host: '127.0.0.1', port });
     socket.once('connect', () => {

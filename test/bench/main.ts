@@ -11,7 +11,7 @@ import { layOutCores, maxOpenFiles, moveTo } from './machine.ts';
 import { type Extent, type Measurement, ORIGIN_HOST } from './measurement.ts';
 import { MEASUREMENTS, newHostNames } from './measurements.ts';
 import { startNameServer, startOrigin } from './origin.ts';
-import { BYTES_HOST, isOutcallBuilt, outcall, outcallManyRules, TUNNEL_HOST } from './outcall.ts';
+import { BYTES_HOST, isOutcallBuilt, outcallTargets, TUNNEL_HOST } from './outcall.ts';
 import { installPeers } from './peers.ts';
 import { profile } from './profile.ts';
 import { writeReport } from './results.ts';
@@ -104,7 +104,7 @@ function chosenMeasurements(): Measurement[] {
   const ids = options.only?.split(',');
   const prefixes = options.targets?.toLowerCase().split(',');
   const wanted = (target: Target): boolean =>
-    (isOutcallBuilt() || (target !== outcall && target !== outcallManyRules)) &&
+    (isOutcallBuilt() || !outcallTargets.has(target)) &&
     (prefixes === undefined || prefixes.some((prefix) => target.name.toLowerCase().startsWith(prefix)));
   return MEASUREMENTS.filter(({ id, onDemand }) => ids?.includes(id) ?? onDemand !== true)
     .map((measurement) => ({ ...measurement, targets: measurement.targets.filter(wanted) }))

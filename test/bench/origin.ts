@@ -4,7 +4,7 @@ import dgram from 'node:dgram';
 import { mkdirSync, truncateSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
 import type { Certificates } from './certificates.ts';
-import { type Cores, freePort, type Running, startPinned, stopChild, untilListening } from './machine.ts';
+import { accepts, type Cores, freePort, type Running, startPinned, stopChild, untilReady } from './machine.ts';
 
 const SMALL_BYTES = 1024;
 const MEDIUM_BYTES = 100 * 1024;
@@ -34,7 +34,7 @@ export async function startOrigin(
   const child = startPinned(cores, core, ['nginx', '-p', home, '-c', config, '-e', path.join(home, 'error.log')], {
     stdio: 'ignore',
   });
-  await untilListening(child, ports.tlsPort, 'nginx');
+  await untilReady(child, () => accepts(ports.tlsPort), 'nginx');
   return { pid: child.pid, ...ports, stop: () => stopChild(child) };
 }
 

@@ -2,43 +2,60 @@
 // that another process empties, as a log collector would. A second target differs only in having 10,000 rules.
 import { execFileSync } from 'node:child_process';
 import { closeSync, constants, existsSync, mkdirSync, mkdtempSync, openSync, writeFileSync } from 'node:fs';
+import http from 'node:http';
 import path from 'node:path';
 import { freePort, startPinned, stopChild } from './machine.ts';
 import { type RunningTarget, type Site, startTarget, type Target } from './target.ts';
 
 const DAEMON = path.join(import.meta.dirname, '../../bin/outcalld');
 const BUNDLE = path.join(import.meta.dirname, '../../dist/outcalld.js');
+const ADMIN_SOCKET = 'admin.sock';
 const MANY_RULES = 10_000;
 const RULES_PER_FILE = 2_500; // a rule file may have 1 MiB
 
 export const TUNNEL_HOST = 'tunnel.bench.test';
 export const BYTES_HOST = 'bytes.bench.test';
 
-export const outcall = outcallTarget('Outcall', 'one worker, ten rules, audit record on, RSA-4096 CA', 0);
-export const outcallManyRules = outcallTarget('Outcall, 10,000 rules', 'the same with 10,000 rules', MANY_RULES);
+interface Setup {
+  readonly rules: number;
+  /** More than one share the proxy's core with the generator's. */
+  readonly workers: number;
+}
+
+const USUAL: Setup = { rules: 0, workers: 1 };
+export const outcall = outcallTarget('Outcall', 'one worker, ten rules, audit record on, RSA-4096 CA', USUAL);
+export const outcallManyRules = outcallTarget('Outcall, 10,000 rules', 'the same with 10,000 rules', {
+  ...USUAL,
+  rules: MANY_RULES,
+});
+export const outcallTwoWorkers = outcallTarget('Outcall, two workers', 'the same with two workers on two cores', {
+  ...USUAL,
+  workers: 2,
+});
+export const outcallTargets: ReadonlySet<Target> = new Set([outcall, outcallManyRules, outcallTwoWorkers]);
 
 export function isOutcallBuilt(): boolean {
   return existsSync(BUNDLE);
 }
 
-function outcallTarget(name: string, about: string, rules: number): Target {
+function outcallTarget(name: string, about: string, setup: Setup): Target {
   return {
     name,
     about,
-    start: (site) => startDaemon(site, rules, [DAEMON]),
+    start: (site) => startDaemon(site, setup, [DAEMON]),
   };
 }
 
 /** The same under other options of node, which all of its processes take over. */
 export function startOutcall(site: Site, nodeFlags: readonly string[]): Promise<RunningTarget> {
-  return startDaemon(site, 0, [process.execPath, ...nodeFlags, BUNDLE]);
+  return startDaemon(site, USUAL, [process.execPath, ...nodeFlags, BUNDLE]);
 }
 
-async function startDaemon(site: Site, rules: number, command: readonly string[]): Promise<RunningTarget> {
+async function startDaemon(site: Site, setup: Setup, command: readonly string[]): Promise<RunningTarget> {
   const home = mkdtempSync(path.join(site.folder, 'outcall-'));
   mkdirSync(path.join(home, 'rules'));
   writeFileSync(path.join(home, 'rules', 'zz-bench.yaml'), tenRules(site));
-  writeOtherRules(path.join(home, 'rules'), Math.max(0, rules - TEN));
+  writeOtherRules(path.join(home, 'rules'), Math.max(0, setup.rules - TEN));
   const { certificates, origin } = site;
   const [port, dnsPort] = [await freePort(), await freePort()];
   const records = path.join(home, 'records');
@@ -54,7 +71,14 @@ async function startDaemon(site: Site, rules: number, command: readonly string[]
     tunnel: { ...through, ca: certificates.originCa.pem },
     plainTunnel: { ...through, originPort: origin.plainPort, ca: undefined },
   };
-  const daemon = await startTarget(site, [...command, ...daemonOptions(site, home, port, dnsPort)], port, routes, pipe);
+  const { workers } = setup;
+  const whole = [...command, ...daemonOptions(site, home, port, dnsPort), `--workers=${workers}`];
+  const daemon = await startTarget(site, whole, port, routes, {
+    output: pipe,
+    // It tries its port before it takes it for good, so that an accepted connection says nothing.
+    isReady: () => saysReady(path.join(home, ADMIN_SOCKET)),
+    cores: workers === 1 ? [site.cores.proxy] : [site.cores.proxy, site.cores.generator],
+  });
   closeSync(pipe);
   const stop = async (): Promise<void> => {
     await daemon.stop();
@@ -63,11 +87,20 @@ async function startDaemon(site: Site, rules: number, command: readonly string[]
   return { ...daemon, dnsPort, stop };
 }
 
+function saysReady(socketPath: string): Promise<boolean> {
+  return new Promise((resolve) => {
+    const request = http.get({ socketPath, path: '/v1/ready', agent: false }, (response) => {
+      response.resume();
+      resolve(response.statusCode === 200);
+    });
+    request.once('error', () => resolve(false));
+  });
+}
+
 function daemonOptions(site: Site, home: string, port: number, dnsPort: number): string[] {
   const options: Record<string, string | number> = {
     listen: `127.0.0.1:${port}`,
     rules: path.join(home, 'rules'),
-    workers: 1,
     'ca-cert': site.certificates.proxyCa.cert,
     'ca-key': site.certificates.proxyCa.key,
     'upstream-ca': site.certificates.originCa.cert,
@@ -76,7 +109,7 @@ function daemonOptions(site: Site, home: string, port: number, dnsPort: number):
     'dns-listen': `127.0.0.1:${dnsPort}`,
     'agents-subnet': '127.64.0.0/10', // those who ask for names; nobody may dial it, so the origin is outside
     pool: '127.96.0.0/11',
-    'admin-socket': path.join(home, 'admin.sock'),
+    'admin-socket': path.join(home, ADMIN_SOCKET),
     'max-connections-per-agent': 16_384, // the whole bench is one agent
     'idle-timeout-secs': 600,
     'drain-secs': 0,

@@ -2,7 +2,7 @@
 // tunnels, and it ends with all its helpers when stopped.
 import type { Certificates } from './certificates.ts';
 import type { Route } from './jobs.ts';
-import { type Cores, type Running, startPinned, stopChild, untilListening } from './machine.ts';
+import { accepts, type Cores, type Running, startPinned, stopChild, untilReady } from './machine.ts';
 import type { Origin } from './origin.ts';
 
 /** What every target is given. */
@@ -17,7 +17,7 @@ export interface Site {
 }
 
 export interface RunningTarget extends Running {
-  /** From exec to the first accepted connection. */
+  /** From exec to readiness. */
   readonly startMs: number;
   /** HTTP/1.1 inside TLS that the target ends. */
   readonly intercepted: Route | undefined;
@@ -38,16 +38,22 @@ export interface Target {
   start(site: Site): Promise<RunningTarget>;
 }
 
-/** Starts the command on the proxy's core and waits until it listens on `port`. */
+interface StartOptions {
+  readonly output?: number | 'ignore';
+  readonly isReady?: () => Promise<boolean>;
+  readonly cores?: readonly number[];
+}
+
+/** Starts the command on the proxy's core and waits until it is ready, which is to accept on `port` unless it has a better sign. */
 export async function startTarget(
   site: Site,
   command: readonly string[],
   port: number,
   routes: Pick<RunningTarget, 'intercepted' | 'h2' | 'tunnel' | 'plainTunnel'>,
-  output: number | 'ignore' = 'ignore',
+  { output = 'ignore', isReady = () => accepts(port), cores = [site.cores.proxy] }: StartOptions = {},
 ): Promise<RunningTarget> {
   const startedMs = performance.now();
-  const child = startPinned(site.cores, site.cores.proxy, command, { stdio: ['ignore', output, 'inherit'] });
-  await untilListening(child, port, command[0] ?? '');
+  const child = startPinned(site.cores, cores, command, { stdio: ['ignore', output, 'inherit'] });
+  await untilReady(child, isReady, command[0] ?? '');
   return { ...routes, pid: child.pid, startMs: performance.now() - startedMs, stop: () => stopChild(child) };
 }
