@@ -1,27 +1,26 @@
 /**
  * One decrypted HTTP/2 connection from an agent: a verdict for each stream; a refusal on one leaves the others be.
- * Framing is node:http2's on both sides (design decision 6); header rules are wire/http2-headers.
+ * Frames are H2Session's on both sides (design decision 41); header rules are wire/http2-headers.
  */
-import { constants, performServerHandshake, type ServerHttp2Session, type ServerHttp2Stream } from 'node:http2';
 import type { TLSSocket } from 'node:tls';
-import type { TlsFacts } from '../domain/facts.ts';
+import type { HeaderList, TlsFacts } from '../domain/facts.ts';
 import type { FlowFailure } from '../domain/failure.ts';
+import type { Grant } from '../domain/verdict.ts';
 import type { RuleSet } from '../policy/rule-set.ts';
 import { type OriginRequest, originKey } from '../upstream/origin.ts';
 import { resetConnection } from '../upstream/reset.ts';
+import { SETTING } from '../wire/http2-settings.ts';
 import type { AbortReason, Flow } from './flow.ts';
 import { H2Exchange } from './h2-exchange.ts';
-import type { H2Origins, OriginSession } from './h2-upstream.ts';
+import { MAX_STREAMS } from './h2-receiver.ts';
+import { type ReadH2Request, readH2Request } from './h2-request.ts';
+import { H2Session, type SessionOwner } from './h2-session.ts';
+import type { H2Stream, NeverIndexed } from './h2-stream.ts';
+import type { H2Origins, OriginSession, SessionUser } from './h2-upstream.ts';
 import { failedFlow, type OutcomeFields } from './outcome.ts';
 
-/** As nginx and most origins announce. */
-const MAX_CONCURRENT_STREAMS = 128;
-/** Per stream; bounds what we hold for a slow origin. */
-const STREAM_WINDOW_BYTES = 256 * 1024;
-/** How long an agent that was timed out may take to read so, as for HTTP/1.1. */
+/** How long an agent that was timed out, or broke the protocol, may take to read so, as for HTTP/1.1. */
 const LINGER_MS = 2_000;
-/** Of session errors, those that say what the agent did. */
-const BROKEN_CODES: ReadonlySet<string> = new Set(['ERR_HTTP2_ERROR', 'ERR_HTTP2_TOO_MANY_INVALID_FRAMES']);
 
 export interface H2Site {
   readonly origin: OriginRequest;
@@ -35,67 +34,81 @@ export interface H2Site {
   readonly fields: OutcomeFields;
 }
 
-export class H2Connection {
+export class H2Connection implements SessionOwner, SessionUser {
   readonly flow: Flow;
   readonly site: H2Site;
+  /** The agent was offered extended CONNECT. */
+  readonly offersExtendedConnect: boolean;
   readonly #stream: TLSSocket;
+  readonly #session: H2Session;
   readonly #permittedBy: (rules: RuleSet) => boolean;
+  /** By origin and what the rule grants: those that are being made, and those that are there. */
   readonly #sessions = new Map<string, Promise<OriginSession>>();
+  readonly #ready = new Map<string, OriginSession>();
+  /** These again by the grant itself, of the rule set in force. */
+  readonly #atHand = new Map<Grant, OriginSession>();
   readonly #exchanges = new Set<H2Exchange>();
+  /** Sessions whose peer does not read what it makes us say; for as long the agent is not read. */
+  readonly #clogged = new Set<OriginSession | H2Connection>();
+  /** The list that was read last, since many requests have the same one. */
+  #list: HeaderList | undefined;
+  #read: ReadH2Request | FlowFailure | undefined;
   /** A request has come, be it recorded or not. */
   #asked = false;
   /** The agent broke the protocol: framing, limits, floods. */
-  #broken: Error | undefined;
+  #broken: string | undefined;
   #over = false;
 
   constructor(flow: Flow, stream: TLSSocket, site: H2Site, permittedBy: (rules: RuleSet) => boolean) {
     this.flow = flow;
     this.site = site;
+    this.offersExtendedConnect = site.origins.offersExtendedConnect(site.origin) === true;
     this.#stream = stream;
     this.#permittedBy = permittedBy;
+    const { clock, options } = flow.deps;
+    const limits = { maxListBytes: options.maxHeadBytes, maxFields: options.maxHeaders, now: () => clock.now() };
+    this.#session = new H2Session('server', stream, limits, this);
   }
 
   start(): void {
     const { flow, site } = this;
-    if (site.session !== undefined) void this.#keep(site.origin, Promise.resolve(site.session));
-    // HTTP/2 knows no half-closed connection: an agent that sends its FIN is gone.
-    this.#stream.allowHalfOpen = false;
-    const session = performServerHandshake(this.#stream, {
-      settings: {
-        maxConcurrentStreams: MAX_CONCURRENT_STREAMS,
-        initialWindowSize: STREAM_WINDOW_BYTES,
-        maxHeaderListSize: flow.deps.options.maxHeadBytes,
-        enableConnectProtocol: site.origins.offersExtendedConnect(site.origin) === true,
-      },
-      maxHeaderListPairs: flow.deps.options.maxHeaders,
-      // Repeated fields of a response go as they came.
-      strictSingleValueFields: false,
-    });
+    if (site.session !== undefined) void this.#keep(originKey(site.origin), Promise.resolve(site.session));
     flow.handler = {
-      onTimeout: () => this.#close(session),
-      onDrain: () => session.close(),
+      onTimeout: () => this.#close(),
+      onDrain: () => this.#session.close(),
       permittedBy: (rules) => this.#underRules(rules),
       abort: (why) => this.abort(why),
     };
     flow.allowIdle(flow.deps.options.idleTimeoutMs);
-    session.on('stream', (stream: ServerHttp2Stream, _headers, flags: number, raw?: readonly string[]) =>
-      this.#serve(stream, flags, raw ?? []),
-    );
-    session.on('error', (error: NodeJS.ErrnoException) => {
-      if (BROKEN_CODES.has(error.code ?? '')) this.#broken = error;
-    });
-    session.once('close', () => this.#onClose());
-    // A client may close right after the handshake, before the session has listeners on the socket.
-    if (this.#stream.destroyed) this.#onClose();
-    else if (flow.draining) session.close();
+    this.#session.start([
+      [SETTING.maxStreams, MAX_STREAMS],
+      [SETTING.maxListBytes, flow.deps.options.maxHeadBytes],
+      ...(this.offersExtendedConnect ? [[SETTING.connectProtocol, 1] as const] : []),
+    ]);
+    if (flow.draining) this.#session.close();
   }
 
-  /** The session for this origin under this grant: at hand, or made now. */
-  sessionFor(origin: OriginRequest): Promise<OriginSession> {
-    return (
-      this.#sessions.get(originKey(origin)) ??
-      this.#keep(origin, this.site.origins.dial(this.flow.deps.upstream, origin))
-    );
+  /** The session for this origin where it is at hand. */
+  sessionAtHand({ grant }: OriginRequest): OriginSession | undefined {
+    const session = this.#atHand.get(grant);
+    return session?.usable === true ? session : undefined;
+  }
+
+  /** The session for this origin under this grant: one that is there, or made now. */
+  async sessionFor(origin: OriginRequest): Promise<OriginSession> {
+    const key = originKey(origin);
+    const made = this.#sessions.get(key) ?? this.#keep(key, this.site.origins.dial(this.flow.deps.upstream, origin));
+    const session = await made;
+    if (session.usable && this.#ready.has(key)) this.#atHand.set(origin.grant, session);
+    return session;
+  }
+
+  read(list: HeaderList): ReadH2Request | FlowFailure {
+    if (this.#read === undefined || this.#list !== list) {
+      this.#list = list;
+      this.#read = readH2Request(this.flow, this.site, list);
+    }
+    return this.#read;
   }
 
   finished(exchange: H2Exchange): void {
@@ -108,60 +121,103 @@ export class H2Connection {
     resetConnection(this.flow.raw, this.#stream);
   }
 
-  /** A new rule set is in force; the connection may live on although some of its streams do not. */
-  #underRules(rules: RuleSet): boolean {
-    if (!this.#permittedBy(rules)) return false;
-    for (const exchange of this.#exchanges) exchange.onRules(rules);
-    return true;
-  }
-
-  #serve(stream: ServerHttp2Stream, flags: number, raw: readonly string[]): void {
+  onStream(stream: H2Stream, list: HeaderList | undefined, neverIndexed: NeverIndexed, endStream: boolean): void {
     this.#asked = true;
     this.flow.touch();
     const exchange = new H2Exchange(this, stream);
     this.#exchanges.add(exchange);
-    exchange.begin(raw, (flags & constants.NGHTTP2_FLAG_END_STREAM) !== 0);
+    exchange.begin(list, neverIndexed, endStream);
   }
 
-  #keep(origin: OriginRequest, made: Promise<OriginSession>): Promise<OriginSession> {
-    const key = originKey(origin);
-    this.#sessions.set(key, made);
-    const forget = (): void => {
-      if (this.#sessions.get(key) === made) this.#sessions.delete(key);
-    };
-    made.then(({ session }) => {
-      if (session.destroyed || session.closed) forget();
-      session.once('goaway', forget);
-      session.once('close', forget);
-    }, forget);
-    return made;
+  onReady(): void {}
+
+  onRoom(): void {}
+
+  /** The agent opens no more streams. */
+  onLeaving(): void {}
+
+  onOriginLeaving(session: OriginSession): void {
+    for (const [grant, kept] of this.#atHand) if (kept === session) this.#atHand.delete(grant);
+    for (const [key, kept] of this.#ready) if (kept === session) this.#drop(key);
+    this.onOriginClogged(session, false);
   }
 
-  /** No byte for the idle timeout, or a first stream that never came: GOAWAY, once the agent has read why. */
-  #close(session: ServerHttp2Session): void {
-    for (const exchange of this.#exchanges) exchange.onTimeout();
-    session.close();
-    if (session.destroyed || this.flow.handler === undefined) return;
-    this.flow.handler = { ...this.flow.handler, onTimeout: () => session.destroy() };
-    this.flow.expectWithin(LINGER_MS);
+  /** The agent does not read: nothing of what its origins say could go on. */
+  onClogged(clogged: boolean): void {
+    this.#noteClogged(this, clogged);
+    for (const session of this.#ready.values()) session.pause(clogged);
   }
 
-  #onClose(): void {
+  onOriginClogged(session: OriginSession, clogged: boolean): void {
+    this.#noteClogged(session, clogged);
+  }
+
+  onBroken(detail: string): void {
+    this.#broken = detail;
+    this.#linger();
+  }
+
+  onClosed(): void {
     for (const exchange of this.#exchanges) exchange.onAborted('client_closed');
     this.#exchanges.clear();
     this.#endSessions();
-    this.#stream.destroy();
     if (this.#over || (this.#asked && this.#broken === undefined)) return;
     this.#over = true;
     const failure =
       this.#broken === undefined
         ? ({ reason: 'client_closed', detail: 'closed_before_request' } as const)
-        : ({ reason: 'bad_request', detail: this.#broken.message } as const);
+        : ({ reason: 'bad_request', detail: this.#broken } as const);
     failedFlow(this.flow, failure, { ...this.site.fields, http_version: '2' });
   }
 
+  /** A new rule set is in force; the connection may live on although some of its streams do not. */
+  #underRules(rules: RuleSet): boolean {
+    if (!this.#permittedBy(rules)) return false;
+    this.#atHand.clear();
+    for (const exchange of this.#exchanges) exchange.onRules(rules);
+    return true;
+  }
+
+  #keep(key: string, made: Promise<OriginSession>): Promise<OriginSession> {
+    this.#sessions.set(key, made);
+    made.then(
+      (session) => {
+        this.#ready.set(key, session);
+        session.serve(this);
+      },
+      () => this.#drop(key),
+    );
+    return made;
+  }
+
+  #drop(key: string): void {
+    this.#sessions.delete(key);
+    this.#ready.delete(key);
+  }
+
+  #noteClogged(who: OriginSession | H2Connection, clogged: boolean): void {
+    if (clogged) this.#clogged.add(who);
+    else if (!this.#clogged.delete(who)) return;
+    this.#session.pause(this.#clogged.size > 0);
+  }
+
+  /** No byte for the idle timeout, or a first stream that never came: GOAWAY, once the agent has read why. */
+  #close(): void {
+    for (const exchange of this.#exchanges) exchange.onTimeout();
+    this.#session.close();
+    this.#linger();
+  }
+
+  #linger(): void {
+    if (this.#stream.destroyed || this.flow.handler === undefined) return;
+    this.flow.handler = { ...this.flow.handler, onTimeout: () => this.#stream.destroy() };
+    this.flow.expectWithin(LINGER_MS);
+  }
+
   #endSessions(): void {
-    for (const made of this.#sessions.values()) made.then(({ session }) => session.destroy()).catch(() => undefined);
+    for (const made of this.#sessions.values()) made.then((session) => session.destroy()).catch(() => undefined);
     this.#sessions.clear();
+    this.#ready.clear();
+    this.#atHand.clear();
   }
 }

@@ -5,73 +5,82 @@
  *   3. a stream on the origin's session; bodies, interim responses and trailers pass unbuffered, resets too
  *   4. one audit record
  */
-import { constants, type ServerHttp2Stream } from 'node:http2';
 import { fieldValue, type HeaderList } from '../domain/facts.ts';
-import { asFailure, type FailureReason, FlowFailure } from '../domain/failure.ts';
+import { type FailureReason, FlowFailure } from '../domain/failure.ts';
 import type { Allow, Block, Verdict } from '../domain/verdict.ts';
 import type { RuleSet } from '../policy/rule-set.ts';
-import type { OriginRequest } from '../upstream/origin.ts';
+import { H2_CODE } from '../wire/http2-frames.ts';
 import { h2TrailerProblem } from '../wire/http2-headers.ts';
 import { blockRefusal, failureRefusal, type Refusal } from '../wire/refusal.ts';
 import { BodyGate, type GateOwner } from './body-gate.ts';
 import { ExchangeRecord } from './exchange-record.ts';
 import type { H2Connection } from './h2-connection.ts';
 import { H2Relay, type RelayOwner } from './h2-relay.ts';
-import { forwardedH2Headers, h2ResponseFacts, type ReadH2Request, readH2Request } from './h2-request.ts';
-import { type OriginSession, sessionFailure } from './h2-upstream.ts';
+import { h2ResponseFacts, type ReadH2Request, withoutExpect } from './h2-request.ts';
+import { findSession, type RouteOwner } from './h2-route.ts';
+import type { H2Stream, NeverIndexed, StreamUser } from './h2-stream.ts';
+import type { OriginSession } from './h2-upstream.ts';
 
 const NO_FRAMING = { kind: 'none' } as const;
+const VIA = { taken: 'intercept', scheme: 'https' } as const;
+const CONTINUE = [':status', '100'];
 
 type Phase = 'deciding' | 'connecting' | 'relaying' | 'over';
 
-export class H2Exchange implements GateOwner, RelayOwner {
+export class H2Exchange implements GateOwner, RouteOwner, RelayOwner, StreamUser {
+  isExtendedConnect = false;
   readonly #connection: H2Connection;
-  readonly #stream: ServerHttp2Stream;
+  readonly #stream: H2Stream;
   readonly #gate: BodyGate;
   readonly #record: ExchangeRecord;
   #phase: Phase = 'deciding';
   #read: ReadH2Request | undefined;
+  #neverIndexed: NeverIndexed;
   #requestDone = false;
   #relay: H2Relay | undefined;
   #sentAgain = false;
-  #trailers: HeaderList = [];
+  #trailers: { readonly list: HeaderList; readonly neverIndexed: NeverIndexed } | undefined;
   /** Of the answer that was passed on, as it came. */
   #head: HeaderList | undefined;
 
-  constructor(connection: H2Connection, stream: ServerHttp2Stream) {
+  constructor(connection: H2Connection, stream: H2Stream) {
     const { flow } = connection;
     this.#connection = connection;
     this.#stream = stream;
+    stream.user = this;
     const rules = flow.deps.rules();
     this.#gate = new BodyGate(flow, rules, this);
-    this.#record = new ExchangeRecord(flow, { taken: 'intercept', scheme: 'https' }, rules.generation);
+    this.#record = new ExchangeRecord(flow, VIA, rules.generation);
     this.#record.httpVersion = '2';
   }
 
-  begin(raw: readonly string[], endStream: boolean): void {
-    const stream = this.#stream;
+  /** `raw`: flat, as it came; undefined where it was over the limits. */
+  begin(raw: HeaderList | undefined, neverIndexed: NeverIndexed, endStream: boolean): void {
     this.#requestDone = endStream;
-    stream.on('error', () => undefined);
-    stream.once('close', () => this.#onAgentClosed());
-    const read = readH2Request(this.#connection.flow, this.#connection.site, raw);
+    this.#neverIndexed = neverIndexed;
+    const read = raw === undefined ? new FlowFailure('header_too_large') : this.#connection.read(raw);
     if (read instanceof FlowFailure) {
-      const method = raw[raw.indexOf(':method') + 1] ?? '';
-      this.#record.unread(method, raw[raw.indexOf(':authority') + 1], raw[raw.indexOf(':path') + 1] ?? '');
+      const said = (name: string): string | undefined => fieldValue(raw ?? [], name);
+      this.#record.unread(said(':method') ?? '', said(':authority'), said(':path') ?? '');
       this.fail(read);
       return;
     }
+    const { facts, request, length } = read;
     this.#read = read;
-    this.#record.facts(read.facts);
-    this.#gate.decide(read.facts, {
+    this.#record.facts(facts);
+    this.#stream.owed = length;
+    this.isExtendedConnect = request.protocol !== undefined;
+    const forbidden = this.isExtendedConnect && !this.#connection.offersExtendedConnect;
+    if (forbidden || (endStream && length > 0)) {
+      this.#malformed(forbidden ? 'extended CONNECT that was not offered' : 'a content-length, and no body');
+      return;
+    }
+    this.#gate.decide(facts, {
       framing: NO_FRAMING,
-      declaredBytes: read.facts.bodySize,
+      declaredBytes: facts.bodySize,
       done: endStream,
-      expectsContinue: fieldValue(read.facts.headers, 'expect') !== undefined,
+      expectsContinue: read.expectsContinue,
     });
-    if (this.#is('over') || this.#requestDone) return;
-    stream.on('data', (chunk: Buffer) => this.#onBody(chunk));
-    stream.once('trailers', (_headers: unknown, _flags: number, raw?: string[]) => this.#onTrailers(raw ?? []));
-    stream.once('end', () => this.#onRequestEnd());
   }
 
   onTimeout(): void {
@@ -81,7 +90,7 @@ export class H2Exchange implements GateOwner, RelayOwner {
   /** The agent's connection is gone. */
   onAborted(why: FailureReason): void {
     if (this.#is('over')) return;
-    this.#agentGone(constants.NGHTTP2_CANCEL, why, undefined);
+    this.#agentGone(H2_CODE.cancel, why, undefined);
   }
 
   onVerdict(verdict: Verdict): void {
@@ -103,24 +112,22 @@ export class H2Exchange implements GateOwner, RelayOwner {
   }
 
   admits(raw: HeaderList): boolean {
-    this.#head = raw;
-    if (!this.#gate.checksResponse) return true;
-    const block = this.#gate.refusalOf(h2ResponseFacts(this.#read as ReadH2Request, raw), this.#record);
-    if (block !== undefined) this.#block(block);
+    const response = this.#gate.checksResponse && h2ResponseFacts(this.#read as ReadH2Request, raw);
+    const block = response === false ? undefined : this.#gate.refusalOf(response, this.#record);
+    if (block === undefined) this.#head = raw;
+    else this.#block(block);
     return block === undefined;
   }
 
   sendContinue(): void {
-    if (!this.#stream.closed) this.#stream.additionalHeaders({ ':status': 100 });
+    this.#stream.sendHead(CONTINUE, undefined, false);
   }
 
   #block(block: Block): void {
-    const refusal = blockRefusal(block, this.#accept());
-    this.#phase = 'over';
-    this.#relay?.cancel(constants.NGHTTP2_CANCEL);
-    this.#record.status = refusal.status;
+    this.#end();
+    this.#relay?.cancel(H2_CODE.cancel);
+    this.#refuse(blockRefusal(block, this.#accept()));
     this.#record.blocked(block);
-    this.#refuse(refusal);
   }
 
   #allow(verdict: Allow): void {
@@ -133,59 +140,72 @@ export class H2Exchange implements GateOwner, RelayOwner {
       return;
     }
     this.#phase = 'connecting';
-    const origin = { agentIp: flow.agent.ip, host: read.facts.host, port: read.facts.port, grant: verdict.grant };
-    void this.#connect(origin, read);
+    const { host, port } = read.facts;
+    findSession(this.#connection, { agentIp: flow.agent.ip, host, port, grant: verdict.grant }, this);
   }
 
-  async #connect(origin: OriginRequest, read: ReadH2Request): Promise<void> {
-    try {
-      const found = await this.#connection.sessionFor(origin);
-      this.#record.upstream = found.address;
-      this.#send(found, read);
-    } catch (error) {
-      this.fail(asFailure(error));
-    }
+  get awaitsSession(): boolean {
+    return this.#is('connecting');
   }
 
-  #send({ session }: OriginSession, read: ReadH2Request): void {
-    if (!this.#is('connecting')) return;
-    if (session.destroyed || session.closed) {
-      this.fail(sessionFailure(undefined));
-      return;
-    }
+  onSession(session: OriginSession): void {
+    const read = this.#read as ReadH2Request;
     this.#phase = 'relaying';
-    const endStream = this.#requestDone && this.#gate.heldBytes === 0 && this.#trailers.length === 0;
-    const headers = forwardedH2Headers(read, this.#gate.answeredExpect);
-    this.#relay = new H2Relay(this.#stream, session.request(headers, { endStream, waitForTrailers: !endStream }), this);
-    this.#stream.resume();
-    for (const chunk of this.#gate.release()) this.#relay.write(chunk);
-    if (this.#requestDone) this.#relay.endRequest(this.#trailers);
+    this.#record.upstream = session.address;
+    const endStream = this.#requestDone && this.#gate.heldBytes === 0 && this.#trailers === undefined;
+    this.#relay = new H2Relay(this.#stream, session, this, read.request.method);
+    const section = this.#gate.answeredExpect ? withoutExpect(read.section) : read.section;
+    this.#relay.start(section, this.#neverIndexed, endStream);
+    for (const chunk of this.#gate.release()) this.#relay.write(chunk, 0, chunk.length, false);
+    if (this.#requestDone && !endStream) this.#endRequest();
   }
 
-  #onBody(chunk: Buffer): void {
+  /** A request has one head, with which its stream began. */
+  onHead(): void {}
+
+  onData(bytes: Buffer, start: number, end: number, last: boolean): void {
+    this.#connection.flow.touch();
+    // The window is not given back: nobody wants more of this.
+    if (this.#is('over')) return;
+    this.#record.bodySize += end - start;
+    if (last) this.#requestDone = true;
+    if (this.#relay !== undefined) this.#relay.write(bytes, start, end, last);
+    else this.#keep(bytes, start, end, last);
+  }
+
+  /** While its verdict waits for a body, that is bounded by the cap; while there is no session, by the stream's window. */
+  #keep(bytes: Buffer, start: number, end: number, last: boolean): void {
+    const { holding } = this.#gate;
+    if (end > start) this.#gate.keep(Buffer.from(bytes.subarray(start, end)), this.#record.bodySize);
+    if (holding) this.#stream.giveBack(end - start);
+    if (last) this.#onRequestEnd();
+  }
+
+  onTrailers(list: HeaderList, neverIndexed: NeverIndexed): void {
     this.#connection.flow.touch();
     if (this.#is('over')) return;
-    this.#record.bodySize += chunk.length;
-    if (this.#relay !== undefined) {
-      this.#relay.write(chunk);
+    const problem = h2TrailerProblem(list, 'request');
+    if (problem !== undefined) {
+      this.fail(new FlowFailure('bad_request', { detail: problem }));
       return;
     }
-    this.#gate.keep(chunk, this.#record.bodySize);
-    if (this.#is('connecting')) this.#stream.pause();
-  }
-
-  #onTrailers(raw: readonly string[]): void {
-    const problem = h2TrailerProblem(raw, 'request');
-    if (problem === undefined) this.#trailers = raw;
-    else this.fail(new FlowFailure('bad_request', { detail: problem }));
+    this.#trailers = { list, neverIndexed };
+    this.#requestDone = true;
+    this.#onRequestEnd();
   }
 
   #onRequestEnd(): void {
-    // A stream that was reset, even with NO_ERROR, ends too; what it carried is not a whole request.
-    if (this.#stream.closed) return;
-    this.#requestDone = true;
     if (this.#gate.holding) this.#gate.end(this.#record.bodySize);
-    else this.#relay?.endRequest(this.#trailers);
+    else this.#endRequest();
+  }
+
+  #endRequest(): void {
+    this.#relay?.endRequest(this.#trailers?.list, this.#trailers?.neverIndexed);
+  }
+
+  onSent(bytes: number): void {
+    this.#connection.flow.touch();
+    this.#relay?.onDelivered(bytes);
   }
 
   onStatus(status: number): void {
@@ -200,23 +220,13 @@ export class H2Exchange implements GateOwner, RelayOwner {
   }
 
   onResponded(): void {
-    this.#phase = 'over';
+    this.#end();
     this.#record.allowed();
-    this.#connection.finished(this);
   }
 
-  onOriginLost(code: number): void {
-    if (this.#is('over')) return;
-    if (code === constants.NGHTTP2_REFUSED_STREAM && !this.#stream.headersSent && this.#sendAgain()) return;
-    const detail = `stream reset with code ${code}`;
-    if (!this.#stream.headersSent) {
-      this.fail(new FlowFailure('origin_closed', { detail }));
-      return;
-    }
-    this.#phase = 'over';
-    this.#record.failed('origin_closed', detail);
-    this.#connection.finished(this);
-    this.#stream.close(code === constants.NGHTTP2_NO_ERROR ? constants.NGHTTP2_INTERNAL_ERROR : code);
+  onOriginLost(code: number, why: string): void {
+    if (this.#is('over') || (code === H2_CODE.refusedStream && this.#sendAgain())) return;
+    this.#fail(new FlowFailure('origin_closed', { detail: why }), code || H2_CODE.internalError);
   }
 
   /**
@@ -225,54 +235,68 @@ export class H2Exchange implements GateOwner, RelayOwner {
    */
   #sendAgain(): boolean {
     const { verdict } = this.#record;
-    if (this.#sentAgain || verdict === undefined || !this.#requestDone || this.#record.bodySize > 0) return false;
+    if (this.#sentAgain || verdict === undefined || this.#head !== undefined) return false;
+    if (!this.#requestDone || this.#record.bodySize > 0) return false;
     this.#sentAgain = true;
     this.#relay = undefined;
     this.#allow(verdict);
     return true;
   }
 
-  #onAgentClosed(): void {
-    this.#connection.finished(this);
+  onReset(code: number, fault: string | undefined): void {
     if (this.#is('over')) return;
-    const code = this.#stream.rstCode;
-    const passedOn = code === constants.NGHTTP2_NO_ERROR ? constants.NGHTTP2_CANCEL : code;
-    this.#agentGone(passedOn, 'client_closed', `stream reset with code ${code}`);
+    const passedOn = code || H2_CODE.cancel;
+    if (fault === undefined) this.#agentGone(passedOn, 'client_closed', `stream reset with code ${code}`);
+    else this.#agentGone(passedOn, 'bad_request', fault);
+  }
+
+  onLost(): void {
+    this.onAborted('client_closed');
   }
 
   /** Agents that have what Content-Length promised go before END_STREAM reaches them; they have been served. */
   #agentGone(code: number, why: FailureReason, detail: string | undefined): void {
-    this.#phase = 'over';
+    this.#end();
     this.#relay?.cancel(code);
     if (this.#relay?.delivered === true) this.#record.allowed();
     else this.#record.failed(why, detail);
   }
 
   fail(failure: FlowFailure): void {
-    if (this.#is('over')) return;
-    this.#phase = 'over';
+    if (!this.#is('over')) this.#fail(failure, H2_CODE.internalError);
+  }
+
+  /** Answered where no answer has begun; after that only a reset, with `code`, is truthful. */
+  #fail(failure: FlowFailure, code: number): void {
+    this.#end();
     const { flow } = this.#connection;
     if (failure.reason === 'internal_error')
       flow.deps.log.error({ err: failure.cause, flow: flow.id }, 'exchange failed');
-    this.#relay?.cancel(constants.NGHTTP2_CANCEL);
-    const refusal = failureRefusal(failure.reason, this.#accept());
-    if (!this.#stream.headersSent) this.#record.status = refusal.status;
+    this.#relay?.cancel(H2_CODE.cancel);
+    if (this.#head === undefined) this.#refuse(failureRefusal(failure.reason, this.#accept()));
+    else this.#stream.reset(code);
     this.#record.failed(failure.reason, failure.detail);
-    if (this.#stream.headersSent) this.#stream.close(constants.NGHTTP2_INTERNAL_ERROR);
-    else this.#refuse(refusal);
   }
 
-  /** Answers on this stream alone, and stops what the agent is still sending (RFC 9113 section 8.1). */
-  #refuse(refusal: Refusal): void {
-    const stream = this.#stream;
+  /** What HTTP/2 forbids is not answered (RFC 9113 section 8.1.1). */
+  #malformed(detail: string): void {
+    this.#end();
+    this.#record.failed('bad_request', detail);
+    this.#stream.reset(H2_CODE.protocolError);
+  }
+
+  /** On this stream alone; where the agent still sends, it is told that this is not wanted. */
+  #refuse({ status, headers, body }: Refusal): void {
+    this.#record.status = status;
+    const fields = headers.map((text, i) => (i % 2 === 0 ? text.toLowerCase() : text));
+    const bodyless = this.#read?.facts.method === 'HEAD';
+    this.#stream.sendHead([':status', String(status), ...fields], undefined, bodyless);
+    if (!bodyless) this.#stream.sendData(body, 0, body.length, true);
+  }
+
+  #end(): void {
+    this.#phase = 'over';
     this.#connection.finished(this);
-    if (stream.closed || stream.destroyed) return;
-    const fields = refusal.headers.map((text, i) => (i % 2 === 0 ? text.toLowerCase() : text));
-    stream.respond([':status', String(refusal.status), ...fields] as never);
-    stream.end(this.#read?.facts.method === 'HEAD' ? undefined : refusal.body, () => {
-      if (!this.#requestDone) stream.close(constants.NGHTTP2_NO_ERROR);
-    });
-    stream.resume();
   }
 
   #accept(): string | undefined {

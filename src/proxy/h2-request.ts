@@ -16,9 +16,15 @@ import { isRefusedMethod } from './request.ts';
 const HTTPS_PORT = 443;
 const UPGRADE_FIELDS = ['connection', 'upgrade', 'upgrade', 'websocket'];
 
+/** Depends on nothing but the list and the connection, so that a list that comes again is not read again. */
 export interface ReadH2Request {
   readonly request: H2Request;
   readonly facts: RequestFacts;
+  /** Content-Length; below zero where there is none. */
+  readonly length: number;
+  readonly expectsContinue: boolean;
+  /** For the origin: canonical authority, normalised path, all else as it came. */
+  readonly section: HeaderList;
 }
 
 /** What the connection was opened for, and what its ClientHello said. */
@@ -27,12 +33,8 @@ interface OpenedFor {
   readonly tls: TlsFacts;
 }
 
-/** `raw`: flat names and values as node:http2 gives them. */
-export function readH2Request(
-  flow: Flow,
-  { origin, tls }: OpenedFor,
-  raw: readonly string[],
-): ReadH2Request | FlowFailure {
+/** `raw`: flat names and values as they were decoded. */
+export function readH2Request(flow: Flow, { origin, tls }: OpenedFor, raw: HeaderList): ReadH2Request | FlowFailure {
   const parsed = readH2RequestHeaders(raw);
   if (!parsed.ok) return new FlowFailure('bad_request', { detail: parsed.detail });
   const request = parsed.value;
@@ -43,6 +45,7 @@ export function readH2Request(
   const target = star ? ({ ok: true, value: '*' } as const) : normaliseTarget(request.path);
   if (!target.ok) return new FlowFailure('ambiguous_request', { detail: target.detail });
   const { host, port } = origin;
+  const length = Number(fieldValue(request.headers, 'content-length') ?? -1);
   const asUpgrade = request.protocol !== undefined;
   const facts: RequestFacts = {
     agent: flow.agent,
@@ -54,26 +57,25 @@ export function readH2Request(
     target: target.value,
     // Rules see the authority as Host, as they do over HTTP/1.1 (threat 13).
     headers: ['host', request.authority, ...(asUpgrade ? UPGRADE_FIELDS : []), ...request.headers],
-    bodySize: Number(fieldValue(request.headers, 'content-length') ?? 0),
+    bodySize: Math.max(length, 0),
     body: undefined,
     tls,
   };
-  return { request, facts };
+  const expectsContinue = fieldValue(request.headers, 'expect') !== undefined;
+  return { request, facts, length, expectsContinue, section: sectionOf(request, facts) };
 }
 
-/** The header section for the origin: canonical authority, normalised path, all else as it came. */
-export function forwardedH2Headers({ request, facts }: ReadH2Request, dropExpect: boolean): string[] {
+/** Without the expectation that was met already. */
+export function withoutExpect(section: HeaderList): HeaderList {
+  return section.filter((_, i) => section[i - (i % 2)] !== 'expect');
+}
+
+function sectionOf(request: H2Request, facts: RequestFacts): string[] {
   const name = hostInUrl(facts.host);
   const authority = facts.port === HTTPS_PORT ? name : `${name}:${facts.port}`;
   const section = [':method', request.method, ':scheme', 'https', ':authority', authority, ':path', facts.target];
   if (request.protocol !== undefined) section.push(':protocol', request.protocol);
-  const { headers } = request;
-  for (let i = 0; i < headers.length; i += 2) {
-    const field = headers[i] as string;
-    if (dropExpect && field === 'expect') continue;
-    section.push(field, headers[i + 1] as string);
-  }
-  return section;
+  return [...section, ...request.headers];
 }
 
 /**

@@ -2,41 +2,145 @@
  * HTTP/2 sessions to origins: made over a verified connection, one per agent connection and origin, never shared
  * (threat 38). Also remembers which origins take extended CONNECT, so that an agent is offered it only where it works.
  */
-import { type ClientHttp2Session, connect } from 'node:http2';
 import type { Clock } from '../domain/clock.ts';
+import type { HeaderList } from '../domain/facts.ts';
 import { FlowFailure } from '../domain/failure.ts';
-import { hostInUrl } from '../domain/hostname.ts';
 import { ExpiringMap } from '../upstream/expiring-map.ts';
 import { type OriginRequest, originKey } from '../upstream/origin.ts';
 import { lateHandshakeFailure } from '../upstream/tls-failure.ts';
 import type { Upstream, UpstreamTls } from '../upstream/upstream.ts';
+import type { Parsed } from '../wire/authority.ts';
+import { type H2ResponseHead, readH2ResponseHead } from '../wire/http2-headers.ts';
+import { SETTING } from '../wire/http2-settings.ts';
+import { H2Session, type SessionOwner } from './h2-session.ts';
+import type { NeverIndexed, StreamUser } from './h2-stream.ts';
 
 /** An origin's SETTINGS come with its side of the handshake; one that keeps silent this long does not speak h2. */
 const SETTINGS_TIMEOUT_MS = 10_000;
 /** As long as what the origin speaks is remembered (upstream). */
 const KNOWN_SETTINGS_TTL_MS = 10 * 60_000;
 const MAX_KNOWN_ORIGINS = 8_192;
-/** Per stream; bounds what we hold for a slow agent. */
-const STREAM_WINDOW_BYTES = 256 * 1024;
-/** Of the connection; node:http2 gives it back at once, so it bounds no memory, and must not bound the speed. */
-const CONNECTION_WINDOW_BYTES = 16 * 1024 * 1024;
-const SESSION_OPTIONS = {
-  settings: { enablePush: false, initialWindowSize: STREAM_WINDOW_BYTES },
-  /** Of a response; the default limit on a request's fields (--max-headers). */
-  maxHeaderListPairs: 256,
-  /** Repeated fields go as they came: what is odd in them is for the origin to judge. */
-  strictSingleValueFields: false,
-};
+/** Of a response: the default limits on a request's head (--max-head-bytes, --max-headers). */
+const LIMITS = { maxListBytes: 65_536, maxFields: 256 };
 
-export interface OriginSession {
-  readonly session: ClientHttp2Session;
+/** The end of an agent's connection that an origin's session is for. */
+export interface SessionUser {
+  /** No request may go there any more. */
+  onOriginLeaving(session: OriginSession): void;
+  /** It does not read what it is sent; or does by now. */
+  onOriginClogged(session: OriginSession, clogged: boolean): void;
+}
+
+export class OriginSession implements SessionOwner {
   readonly address: string;
+  readonly #session: H2Session;
+  readonly #ready = Promise.withResolvers<void>();
+  /** Requests for which there is no room, in order. */
+  readonly #waiting: (() => void)[] = [];
+  /** The head that was read last, since many answers have the same one. */
+  #list: HeaderList | undefined;
+  #head: Parsed<H2ResponseHead> | undefined;
+  #user: SessionUser | undefined;
+  #broken: string | undefined;
+
+  constructor(tls: UpstreamTls, clock: Clock) {
+    this.address = tls.address;
+    this.#ready.promise.catch(() => undefined);
+    this.#session = new H2Session('client', tls.socket, { ...LIMITS, now: () => clock.now() }, this);
+    this.#session.start([[SETTING.enablePush, 0]]);
+  }
+
+  /** Resolves once the origin's SETTINGS are here. */
+  get ready(): Promise<void> {
+    return this.#ready.promise;
+  }
+
+  get usable(): boolean {
+    return this.#session.usable;
+  }
+
+  get hasRoom(): boolean {
+    return this.#session.hasRoom;
+  }
+
+  get takesExtendedConnect(): boolean {
+    return this.#session.peer.connectProtocol;
+  }
+
+  /** Who is told of it from now on. */
+  serve(user: SessionUser): void {
+    this.#user = user;
+    if (!this.usable) user.onOriginLeaving(this);
+  }
+
+  /** Only where `usable` and `hasRoom`. */
+  request(user: StreamUser, section: HeaderList, neverIndexed: NeverIndexed, endStream: boolean) {
+    return this.#session.request(user, section, neverIndexed, endStream);
+  }
+
+  /** Calls back when there may be room, or the session has become useless. */
+  awaitRoom(onRoom: () => void): void {
+    this.#waiting.push(onRoom);
+  }
+
+  readHead(list: HeaderList): Parsed<H2ResponseHead> {
+    if (this.#head === undefined || this.#list !== list) {
+      this.#list = list;
+      this.#head = readH2ResponseHead(list);
+    }
+    return this.#head;
+  }
+
+  pause(paused: boolean): void {
+    this.#session.pause(paused);
+  }
+
+  destroy(): void {
+    this.#session.destroy();
+  }
+
+  /** Why it did not become ready. */
+  giveUp(failure: FlowFailure): void {
+    this.#ready.reject(failure);
+    this.destroy();
+  }
+
+  onStream(): void {}
+
+  onReady(): void {
+    this.#ready.resolve();
+  }
+
+  onRoom(): void {
+    if (this.#waiting.length > 0) this.#waiting.shift()?.();
+  }
+
+  onLeaving(): void {
+    this.#user?.onOriginLeaving(this);
+    for (const onRoom of this.#waiting.splice(0)) onRoom();
+  }
+
+  onClogged(clogged: boolean): void {
+    this.#user?.onOriginClogged(this, clogged);
+  }
+
+  onBroken(detail: string): void {
+    this.#broken = detail;
+    this.onLeaving();
+  }
+
+  onClosed(error: Error | undefined): void {
+    this.#ready.reject(sessionFailure(error, this.#broken));
+    this.onLeaving();
+  }
 }
 
 export class H2Origins {
   readonly #extendedConnect: ExpiringMap<boolean>;
+  readonly #clock: Clock;
 
   constructor(clock: Clock) {
+    this.#clock = clock;
     this.#extendedConnect = new ExpiringMap(MAX_KNOWN_ORIGINS, clock);
   }
 
@@ -52,45 +156,25 @@ export class H2Origins {
 
   /** A session over `tls`, once the origin's SETTINGS are here. */
   async open(origin: OriginRequest, tls: UpstreamTls): Promise<OriginSession> {
-    const session = connect(`https://${hostInUrl(origin.host)}:${origin.port}`, {
-      ...SESSION_OPTIONS,
-      createConnection: () => tls.socket,
-    });
-    const { promise, resolve, reject } = Promise.withResolvers<void>();
+    const session = new OriginSession(tls, this.#clock);
     const timer = setTimeout(
-      () => reject(new FlowFailure('origin_timeout', { detail: 'no SETTINGS' })),
+      () => session.giveUp(new FlowFailure('origin_timeout', { detail: 'no SETTINGS' })),
       SETTINGS_TIMEOUT_MS,
     );
-    let lost: Error | undefined;
-    session.on('error', (error: Error) => {
-      lost = error;
-    });
-    // An alert, such as may come in the place of SETTINGS, ends neither the socket nor the session by itself.
-    tls.socket.once('error', (error: Error) => tls.socket.destroy(error));
-    session.once('close', () => reject(sessionFailure(lost ?? tls.socket.errored ?? undefined)));
-    session.once('remoteSettings', () => resolve());
     try {
-      await promise;
-    } catch (error) {
-      session.destroy();
-      throw error;
+      await session.ready;
     } finally {
       clearTimeout(timer);
     }
-    session.setLocalWindowSize(CONNECTION_WINDOW_BYTES);
-    this.#extendedConnect.set(
-      originKey(origin),
-      session.remoteSettings?.enableConnectProtocol === true,
-      KNOWN_SETTINGS_TTL_MS,
-    );
-    return { session, address: tls.address };
+    this.#extendedConnect.set(originKey(origin), session.takesExtendedConnect, KNOWN_SETTINGS_TTL_MS);
+    return session;
   }
 }
 
 /** Why a session ended before it served: the origin may have refused us only after the handshake. */
-export function sessionFailure(error: Error | undefined): FlowFailure {
+function sessionFailure(error: Error | undefined, broken: string | undefined): FlowFailure {
   return (
     lateHandshakeFailure(error) ??
-    new FlowFailure('origin_closed', { detail: error?.message ?? 'session closed', cause: error })
+    new FlowFailure('origin_closed', { detail: broken ?? error?.message ?? 'session closed', cause: error })
   );
 }

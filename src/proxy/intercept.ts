@@ -82,7 +82,7 @@ async function serve(flow: Flow, request: InterceptRequest, { leaves, origins, c
     stream = await clientHandshake(flow, context, alpn, permittedBy);
     flow.deps.counts.clientHandshake.since(startedAt);
   } catch (error) {
-    void learning.then(({ session }) => session?.session.destroy());
+    void learning.then(({ session }) => session?.destroy());
     throw error;
   }
   const learnt = await learning;
@@ -155,10 +155,8 @@ async function clientHandshake(
   stream.once('secure', () => {
     stream.off('end', onClose);
     stream.off('close', onClose);
-    // What tls.Server would do: node:http2 waits for the flag for ever, and without the call later TLS errors are lost.
-    const served = stream as unknown as { secureConnecting: boolean; _releaseControl(): void };
-    served.secureConnecting = false;
-    served._releaseControl();
+    // What tls.Server would do: without the call later TLS errors are lost.
+    (stream as unknown as { _releaseControl(): void })._releaseControl();
     resolve(stream);
   });
   return promise;

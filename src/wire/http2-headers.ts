@@ -1,6 +1,6 @@
 /**
- * The header list of an HTTP/2 request, checked before anything is decided or written as HTTP/1.1 (threat 10).
- * RFC 9113 sections 8.2 and 8.3, and RFC 8441 for extended CONNECT. Refuses, never repairs; does not judge the
+ * The header lists of HTTP/2, requests' checked before anything is decided or sent (threat 10), responses' before an agent
+ * sees them. RFC 9113 sections 8.2 and 8.3, and RFC 8441 for extended CONNECT. Refuses, never repairs; does not judge the
  * target or the host, and leaves cookie crumbs as they came.
  */
 import type { HeaderList } from '../domain/facts.ts';
@@ -44,7 +44,7 @@ const CONNECTION_SPECIFIC: ReadonlySet<string> = new Set([
   'upgrade',
 ]);
 
-/** Reads node:http2's flat rawHeaders, pseudo-header fields included. */
+/** `raw`: flat names and values as they were decoded, pseudo-header fields included. */
 export function readH2RequestHeaders(raw: readonly string[]): Parsed<H2Request> {
   if (raw.length % 2 !== 0) return { ok: false, detail: 'a field without a value' };
   const pseudo: Pseudo = {};
@@ -72,6 +72,30 @@ export function readH2RequestHeaders(raw: readonly string[]): Parsed<H2Request> 
       headers,
     },
   };
+}
+
+export interface H2ResponseHead {
+  readonly status: number;
+  /** Content-Length. */
+  readonly length: number | undefined;
+}
+
+/** RFC 9113 section 8.3.2, RFC 9110 sections 8.6 and 15.2. `raw` as above; interim heads too. */
+export function readH2ResponseHead(raw: HeaderList): Parsed<H2ResponseHead> {
+  const status = raw[0] === ':status' && /^[1-9][0-9]{2}$/.test(raw[1] ?? '') ? Number(raw[1]) : 0;
+  // 101 is no status of HTTP/2 (RFC 9113 section 8.6).
+  if (status === 0 || status === 101) return { ok: false, detail: 'no :status in front, or one that is none' };
+  const singles: Singles = { host: undefined, length: undefined };
+  for (let i = 2; i < raw.length; i += 2) {
+    const name = raw[i] as string;
+    const problem = noteRegular(singles, name, raw[i + 1] as string);
+    if (problem !== undefined) return { ok: false, detail: `${problem}: ${escapeForLog(name, MAX_SHOWN_CHARS)}` };
+  }
+  const length = singles.length === undefined ? undefined : Number(singles.length);
+  if (length !== undefined && (status < 200 || (status === 204 && length > 0))) {
+    return { ok: false, detail: `a length with status ${status}` };
+  }
+  return { ok: true, value: { status, length } };
 }
 
 /** What is wrong with a trailer section (RFC 9113 section 8.1, RFC 9110 section 6.5.1), or undefined. */
