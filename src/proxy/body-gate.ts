@@ -7,6 +7,7 @@ import type { RequestFacts, ResponseFacts } from '../domain/facts.ts';
 import { asFailure, FlowFailure } from '../domain/failure.ts';
 import type { Allow, Block, Verdict } from '../domain/verdict.ts';
 import type { RuleSet } from '../policy/rule-set.ts';
+import { ByteQueue } from '../wire/byte-queue.ts';
 import type { Framing } from '../wire/http1-head.ts';
 import { bodyText } from './body-text.ts';
 import type { ExchangeRecord } from './exchange-record.ts';
@@ -34,13 +35,12 @@ export class BodyGate {
   holding = false;
   /** A 100 was sent from here, or the body was here whole: the origin is not asked for one. */
   answeredExpect = false;
-  heldBytes = 0;
   /** The set that decided, and what it said where that was not a block. */
   rules: RuleSet;
   allow: Allow | undefined;
   readonly #flow: Flow;
   readonly #owner: GateOwner;
-  #held: Buffer[] = [];
+  readonly #held = new ByteQueue();
   /** As the request's head has them. */
   #facts: RequestFacts | undefined;
   /** With the body, for the answer's verdict. */
@@ -74,8 +74,7 @@ export class BodyGate {
 
   /** Keeps bytes of the body; `payloadBytes` is the body's size so far, without chunk framing. */
   keep(bytes: Buffer, payloadBytes: number): void {
-    this.#held.push(bytes);
-    this.heldBytes += bytes.length;
+    this.#held.push(bytes, 0, bytes.length);
     if (this.holding && payloadBytes > this.#capBytes) this.#decideWithout(payloadBytes);
   }
 
@@ -119,11 +118,15 @@ export class BodyGate {
     return true;
   }
 
-  /** Gives out what was kept, in order, once. */
-  release(): readonly Buffer[] {
-    const held = this.#held;
-    this.#held = [];
-    this.heldBytes = 0;
+  get heldBytes(): number {
+    return this.#held.length;
+  }
+
+  /** Gives out what was kept, once; undefined where that is nothing. */
+  release(): Buffer | undefined {
+    if (this.#held.length === 0) return undefined;
+    const held = this.#held.toBuffer();
+    this.#held.clear();
     return held;
   }
 
@@ -134,7 +137,7 @@ export class BodyGate {
   async #decideWith(bodySize: number): Promise<void> {
     const facts = this.#facts as RequestFacts;
     try {
-      const raw = Buffer.concat(this.#held);
+      const raw = this.#held.toBuffer();
       const body = await bodyText(raw, this.#framing, facts.headers, this.#capBytes);
       if (this.holding) this.#decideAgain({ ...facts, body, bodySize });
     } catch (error) {

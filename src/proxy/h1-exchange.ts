@@ -253,7 +253,8 @@ export class H1Exchange implements GateOwner {
       process.nextTick(uncork, upstream.connection.socket);
     }
     this.#up(this.#forwardedHead());
-    for (const bytes of this.#gate.release()) this.#up(bytes);
+    const held = this.#gate.release();
+    if (held !== undefined) this.#up(held);
     if (!this.requestDone && !this.#agentFull) this.connection.stream.resume();
   }
 

@@ -48,7 +48,7 @@ export class H2Connection implements SessionOwner, SessionUser {
   /** These again by the grant itself, of the rule set in force. */
   readonly #atHand = new Map<Grant, OriginSession>();
   readonly #exchanges = new Set<H2Exchange>();
-  /** Sessions whose peer does not read what it makes us say; for as long the agent is not read. */
+  /** Sessions whose peer does not read what it makes us say. */
   readonly #clogged = new Set<OriginSession | H2Connection>();
   /** The list that was read last, since many requests have the same one. */
   #list: HeaderList | undefined;
@@ -142,10 +142,8 @@ export class H2Connection implements SessionOwner, SessionUser {
     this.onOriginClogged(session, false);
   }
 
-  /** The agent does not read: nothing of what its origins say could go on. */
   onClogged(clogged: boolean): void {
     this.#noteClogged(this, clogged);
-    for (const session of this.#ready.values()) session.pause(clogged);
   }
 
   onOriginClogged(session: OriginSession, clogged: boolean): void {
@@ -183,6 +181,7 @@ export class H2Connection implements SessionOwner, SessionUser {
     made.then(
       (session) => {
         this.#ready.set(key, session);
+        session.pause(this.#clogged.size > 0);
         session.serve(this);
       },
       () => this.#drop(key),
@@ -195,10 +194,13 @@ export class H2Connection implements SessionOwner, SessionUser {
     this.#ready.delete(key);
   }
 
+  /** While one of them does not read what it makes us say, none is read: whatever came would add to it. */
   #noteClogged(who: OriginSession | H2Connection, clogged: boolean): void {
     if (clogged) this.#clogged.add(who);
     else if (!this.#clogged.delete(who)) return;
-    this.#session.pause(this.#clogged.size > 0);
+    const paused = this.#clogged.size > 0;
+    this.#session.pause(paused);
+    for (const session of this.#ready.values()) session.pause(paused);
   }
 
   /** No byte for the idle timeout, or a first stream that never came: GOAWAY, once the agent has read why. */

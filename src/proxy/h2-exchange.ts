@@ -15,7 +15,7 @@ import { blockRefusal, failureRefusal, type Refusal } from '../wire/refusal.ts';
 import { BodyGate, type GateOwner } from './body-gate.ts';
 import { ExchangeRecord } from './exchange-record.ts';
 import type { H2Connection } from './h2-connection.ts';
-import { H2Relay, type RelayOwner } from './h2-relay.ts';
+import { CONTINUE, H2Relay, type RelayOwner } from './h2-relay.ts';
 import { h2ResponseFacts, type ReadH2Request, withoutExpect } from './h2-request.ts';
 import { findSession, type RouteOwner } from './h2-route.ts';
 import type { H2Stream, NeverIndexed, StreamUser } from './h2-stream.ts';
@@ -23,7 +23,6 @@ import type { OriginSession } from './h2-upstream.ts';
 
 const NO_FRAMING = { kind: 'none' } as const;
 const VIA = { taken: 'intercept', scheme: 'https' } as const;
-const CONTINUE = [':status', '100'];
 
 type Phase = 'deciding' | 'connecting' | 'relaying' | 'over';
 
@@ -156,7 +155,8 @@ export class H2Exchange implements GateOwner, RouteOwner, RelayOwner, StreamUser
     this.#relay = new H2Relay(this.#stream, session, this, read.request.method);
     const section = this.#gate.answeredExpect ? withoutExpect(read.section) : read.section;
     this.#relay.start(section, this.#neverIndexed, endStream);
-    for (const chunk of this.#gate.release()) this.#relay.write(chunk, 0, chunk.length, false);
+    const held = this.#gate.release();
+    if (held !== undefined) this.#relay.write(held, 0, held.length, false);
     if (this.#requestDone && !endStream) this.#endRequest();
   }
 
@@ -176,7 +176,7 @@ export class H2Exchange implements GateOwner, RouteOwner, RelayOwner, StreamUser
   /** While its verdict waits for a body, that is bounded by the cap; while there is no session, by the stream's window. */
   #keep(bytes: Buffer, start: number, end: number, last: boolean): void {
     const { holding } = this.#gate;
-    if (end > start) this.#gate.keep(Buffer.from(bytes.subarray(start, end)), this.#record.bodySize);
+    if (end > start) this.#gate.keep(bytes.subarray(start, end), this.#record.bodySize);
     if (holding) this.#stream.giveBack(end - start);
     if (last) this.#onRequestEnd();
   }
@@ -282,7 +282,7 @@ export class H2Exchange implements GateOwner, RouteOwner, RelayOwner, StreamUser
   #malformed(detail: string): void {
     this.#end();
     this.#record.failed('bad_request', detail);
-    this.#stream.reset(H2_CODE.protocolError);
+    this.#stream.resetForFault(H2_CODE.protocolError);
   }
 
   /** On this stream alone; where the agent still sends, it is told that this is not wanted. */

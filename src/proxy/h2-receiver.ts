@@ -69,6 +69,11 @@ export class H2Receiver implements FrameSink {
     this.#idle.earn(EARNED);
   }
 
+  /** A stream was reset by the peer, or for what it did (MadeYouReset). An origin has no more of them than agents ask for. */
+  noteReset(): void {
+    if (this.#session.role === 'server' && !this.#resets.spend()) this.#flooded();
+  }
+
   onFrame(type: number, flags: number, id: number, bytes: Buffer, start: number, end: number): boolean {
     if (!this.#settingsCame && (type !== FRAME.settings || (flags & FLAG.ack) !== 0)) {
       this.#fail(H2_CODE.protocolError, 'the first frame is not SETTINGS');
@@ -89,7 +94,13 @@ export class H2Receiver implements FrameSink {
     else if (type === FRAME.settings) this.#onSettings(flags, id, bytes, start, end);
     else if (type === FRAME.ping) this.#onPing(flags, id, bytes, start, end);
     else if (type === FRAME.goaway) this.#onGoaway(id, bytes, start, end);
-    else if (type === FRAME.priority && (id === 0 || end - start !== PRIORITY_BYTES)) this.#wrongSize('PRIORITY');
+    else if (type === FRAME.priority) this.#onPriority(id, end - start);
+  }
+
+  /** Read and let be (RFC 9113 section 5.3.2). */
+  #onPriority(id: number, length: number): void {
+    if (id === 0) this.#fail(H2_CODE.protocolError, 'PRIORITY on stream 0');
+    else if (length !== PRIORITY_BYTES) this.#wrongSize('PRIORITY');
   }
 
   #onData(flags: number, id: number, bytes: Buffer, start: number, end: number): void {
@@ -163,7 +174,7 @@ export class H2Receiver implements FrameSink {
     if (session.leaving || session.streams.size >= MAX_STREAMS) {
       if (!endStream) session.rememberReset(id);
       session.writer.reset(id, H2_CODE.refusedStream);
-      if (!this.#resets.spend()) this.#flooded();
+      this.noteReset();
       return;
     }
     this.#idle.earn(EARNED);
@@ -184,10 +195,11 @@ export class H2Receiver implements FrameSink {
     const stream = session.streams.get(id);
     if (stream === undefined && this.#isIdle(id))
       return this.#fail(H2_CODE.protocolError, 'RST_STREAM of an idle stream');
-    if (session.role === 'server' && !this.#resets.spend()) return this.#flooded();
-    if (stream === undefined) return;
-    stream.close();
-    stream.user.onReset(uint32At(bytes, start), undefined);
+    if (stream !== undefined) {
+      stream.close();
+      stream.user.onReset(uint32At(bytes, start), undefined);
+    }
+    this.noteReset();
   }
 
   #onWindowUpdate(id: number, bytes: Buffer, start: number, end: number): void {
@@ -227,6 +239,7 @@ export class H2Receiver implements FrameSink {
     session.writer.output.put(SETTINGS_ACK);
     if (!this.#settingsCame) session.owner.onReady();
     this.#settingsCame = true;
+    session.owner.onRoom();
     session.pump();
   }
 
@@ -258,7 +271,7 @@ export class H2Receiver implements FrameSink {
   #fault(stream: H2Stream, code: number, detail: string): void {
     stream.reset(code);
     stream.user.onReset(code, detail);
-    if (this.#session.role === 'server' && !this.#resets.spend()) this.#flooded();
+    this.noteReset();
   }
 
   #wrongSize(what: string): void {

@@ -12,7 +12,8 @@ import type { OriginSession } from './h2-upstream.ts';
 
 /** As over HTTP/1.1: an origin that goes on for ever never answers. */
 const MAX_INTERIM_RESPONSES = 32;
-const CONTINUE = [':status', '100'];
+/** A bare interim response. */
+export const CONTINUE: HeaderList = [':status', '100'];
 const NO_CONTENT = 204;
 const NOT_MODIFIED = 304;
 

@@ -178,6 +178,11 @@ export class H2Session {
     this.writer.reset(stream.id, code);
   }
 
+  /** The peer made us reset a stream. */
+  noteFault(): void {
+    this.#receiver.noteReset();
+  }
+
   /** What still comes for such a stream is no error. */
   rememberReset(id: number): void {
     this.#resetByUs.add(id);

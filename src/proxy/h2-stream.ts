@@ -129,6 +129,12 @@ export class H2Stream {
     this.close();
   }
 
+  /** As reset, for what the peer did: it can do so only so often. */
+  resetForFault(code: number): void {
+    this.reset(code);
+    this.#session.noteFault();
+  }
+
   /** Closed, whatever the reason; says nothing. */
   close(): void {
     if (this.closed) return;

@@ -112,7 +112,8 @@ export class OriginSession implements SessionOwner {
   }
 
   onRoom(): void {
-    if (this.#waiting.length > 0) this.#waiting.shift()?.();
+    // Who was waiting may not want to go any more, and then leaves its place to the next.
+    while (this.#waiting.length > 0 && this.hasRoom) this.#waiting.shift()?.();
   }
 
   onLeaving(): void {

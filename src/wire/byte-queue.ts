@@ -43,6 +43,19 @@ export class ByteQueue {
     if (this.length === 0) this.clear();
   }
 
+  /** A copy of all that waits. */
+  toBuffer(): Buffer {
+    const [first] = this.#blocks;
+    if (first === undefined) return Buffer.alloc(0);
+    if (this.#blocks.length === 1) return Buffer.from(first.subarray(this.#taken, this.#filled));
+    const last = this.#blocks.length - 1;
+    return Buffer.concat(
+      this.#blocks.map((block, i) =>
+        block.subarray(i === 0 ? this.#taken : 0, i === last ? this.#filled : BLOCK_BYTES),
+      ),
+    );
+  }
+
   clear(): void {
     this.length = 0;
     while (this.#blocks.length > 0) this.#dropFirst();

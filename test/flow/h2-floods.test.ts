@@ -142,4 +142,16 @@ describe('a header section', () => {
     await other.next('headers', 1);
     expect(scene.origin.heads.all.map(({ url }) => url)).toEqual(['/good']);
   });
+
+  it('of 300 fields in one frame is refused on its stream with 431, and the next stream is served', async () => {
+    await using scene = await startH2Scene();
+    await using wire = await scene.openWire();
+    const many = Array.from({ length: 300 }, (_, i): readonly [string, string] => [`x-${i}`, '']);
+    await wire.send(headersFrame(1, fieldsOf('GET', '/evil', many)));
+    expect(await scene.proxy.nextRecord()).toMatchObject({ reason: 'header_too_large', status: 431 });
+    await wire.next('headers', 1);
+    await wire.send(headersFrame(3, fieldsOf('GET', '/good', many.slice(0, 200))));
+    await wire.next('headers', 3);
+    expect(scene.origin.heads.all.map(({ url }) => url)).toEqual(['/good']);
+  });
 });

@@ -6,10 +6,10 @@ import { once } from 'node:events';
 import tls from 'node:tls';
 import { afterEach, describe, expect, it, vi } from 'vitest';
 import { H2Agent, openTunnel } from '../kit/agent.ts';
-import { frame, H2Wire } from '../kit/h2-wire.ts';
+import { CODE, frame, H2Wire, headersFrame, rstFrame } from '../kit/h2-wire.ts';
 import { testCa } from '../kit/pki.ts';
 import type { RawOrigin } from '../kit/raw-origin.ts';
-import { type H2Scene, openBoth, pingOf, refusalOf, startH2Scene, startRawH2Scene } from './h2-scene.ts';
+import { fieldsOf, type H2Scene, openBoth, pingOf, refusalOf, startH2Scene, startRawH2Scene } from './h2-scene.ts';
 
 describe('an origin that never becomes one', () => {
   afterEach(() => {
@@ -113,4 +113,46 @@ it('an origin far away may send more than 64 KiB before it hears from us', async
   const { wire, origin } = await openBoth(scene);
   expect((await origin.next('window', 0)).payload.readUInt32BE(0)).toBeGreaterThan(4 * 1024 * 1024);
   await wire.socket[Symbol.asyncDispose]();
+});
+
+describe('an origin that takes few streams at once', () => {
+  const few = (streams: number): Buffer => Buffer.from([0, 3, 0, 0, 0, streams]); // SETTINGS_MAX_CONCURRENT_STREAMS
+  const ask = (stream: number): Buffer => headersFrame(stream, fieldsOf('GET', `/${stream}`));
+
+  async function openFew(scene: H2Scene<RawOrigin>, streams: number): Promise<{ wire: H2Wire; origin: H2Wire }> {
+    const opening = scene.openWire();
+    const origin = await new H2Wire(await scene.origin.peers.next()).startServer(few(streams));
+    return { wire: await opening, origin };
+  }
+
+  it('gets no more than that, and the others in their turn, but for those that do not want to any more', async () => {
+    await using scene = await startRawH2Scene();
+    const { wire, origin } = await openFew(scene, 1);
+    await wire.send(ask(1), ask(3), ask(5), rstFrame(3, CODE.cancel), frame('ping', 0, 0, Buffer.alloc(8)));
+    await wire.next('ping');
+    const first = await origin.next('headers');
+    expect(origin.frames.all.filter(({ type }) => type === 1)).toHaveLength(1);
+    await origin.send(headersFrame(first.stream, [[':status', '200']]));
+    const second = await origin.next('headers');
+    await origin.send(headersFrame(second.stream, [[':status', '204']]));
+    await wire.next('headers', 5);
+    expect(origin.frames.all.filter(({ type }) => type === 1)).toHaveLength(2);
+    expect(scene.origin.connections).toBe(1);
+    await wire.socket[Symbol.asyncDispose]();
+  });
+
+  it('gets those that wait once it takes more', async () => {
+    await using scene = await startRawH2Scene();
+    const { wire, origin } = await openFew(scene, 0);
+    await wire.send(ask(1), ask(3), frame('ping', 0, 0, Buffer.alloc(8)));
+    await wire.next('ping');
+    expect(origin.frames.all.filter(({ type }) => type === 1)).toHaveLength(0);
+    await origin.send(frame('settings', 0, 0, few(2)));
+    for (let i = 0; i < 2; i++) {
+      await origin.send(headersFrame((await origin.next('headers')).stream, [[':status', '200']]));
+    }
+    await wire.next('headers', 1);
+    await wire.next('headers', 3);
+    await wire.socket[Symbol.asyncDispose]();
+  });
 });

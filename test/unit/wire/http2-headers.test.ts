@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { readH2RequestHeaders } from '../../../src/wire/http2-headers.ts';
+import { readH2RequestHeaders, readH2ResponseHead } from '../../../src/wire/http2-headers.ts';
 
 const PSEUDO = [':method', 'GET', ':scheme', 'https', ':authority', 'example.com', ':path', '/a?b'];
 const ok = (raw: readonly string[]) => expect(readH2RequestHeaders(raw)).toMatchObject({ ok: true });
@@ -125,5 +125,38 @@ describe('an HTTP/2 request', () => {
   it('that is a plain CONNECT has no path that could be forwarded', () => {
     const raw = pseudo({ ':method': 'CONNECT', ':scheme': undefined, ':path': undefined });
     expect(readH2RequestHeaders(raw)).toMatchObject({ ok: true, value: { method: 'CONNECT', scheme: '', path: '' } });
+  });
+});
+
+describe('the head of an HTTP/2 response', () => {
+  it('is its status and its length', () => {
+    const head = [':status', '200', 'content-length', '12', 'set-cookie', 'a', 'set-cookie', 'b', 'x-empty', ''];
+    expect(readH2ResponseHead(head)).toEqual({ ok: true, value: { status: 200, length: 12 } });
+    expect(readH2ResponseHead([':status', '103', 'link', '</a>'])).toEqual({
+      ok: true,
+      value: { status: 103, length: undefined },
+    });
+    expect(readH2ResponseHead([':status', '204', 'content-length', '0'])).toMatchObject({ ok: true });
+  });
+
+  it.each([
+    ['no status', ['x-a', 'b']],
+    ['nothing', []],
+    ['a status behind a field', ['x-a', 'b', ':status', '200']],
+    ['two', [':status', '200', ':status', '200']],
+    ['a status of two digits', [':status', '20']],
+    ['a status with a sign', [':status', '+20']],
+    ['status 101', [':status', '101']],
+    ['another pseudo-header field', [':status', '200', ':path', '/']],
+    ['an upper-case name', [':status', '200', 'X-A', 'b']],
+    ['CR LF in a value', [':status', '200', 'x-a', 'b\r\nc: d']],
+    ['connection', [':status', '200', 'connection', 'close']],
+    ['transfer-encoding', [':status', '200', 'transfer-encoding', 'chunked']],
+    ['two lengths', [':status', '200', 'content-length', '1', 'content-length', '1']],
+    ['a length that is none', [':status', '200', 'content-length', '1, 1']],
+    ['a length with 204', [':status', '204', 'content-length', '1']],
+    ['a length with 100', [':status', '100', 'content-length', '0']],
+  ])('is refused for %s', (_, head) => {
+    expect(readH2ResponseHead(head)).toMatchObject({ ok: false, detail: expect.any(String) });
   });
 });
