@@ -39,6 +39,8 @@ export class H1Connection {
   #pending: Buffer | undefined;
   #exchange: H1Exchange | undefined;
   #upstream: H1Upstream | undefined;
+  /** It has made a request, and may well make another. */
+  #seasoned = false;
   #headStarted = false;
   #closed = false;
 
@@ -107,6 +109,11 @@ export class H1Connection {
     const pending = this.#pending;
     this.#pending = undefined;
     if (pending !== undefined) this.#advance(pending);
+    else if (!this.#seasoned && this.#upstream !== undefined && this.site.lacks(this.#upstream.connection)) {
+      // Many clients make one request for each connection, and an upstream for each would be a handshake each.
+      this.#letGoUpstream();
+    }
+    this.#seasoned = true;
     if (this.#closed || this.#exchange !== undefined) return;
     if (this.agentEnded) this.#close();
     else this.stream.resume();

@@ -183,6 +183,7 @@ function decryptedSite(flow: Flow, request: InterceptRequest, unreachable: FlowF
     locate: fixedLocator(origin.host, origin.port, HTTPS_PORT),
     take: (to) => upstream.take(to),
     dial: (to) => upstream.dialTls(to, ['http/1.1']),
+    lacks: (connection) => upstream.lacks(connection as UpstreamTls),
     release: (connection: UpstreamConnection) => upstream.release(connection as UpstreamTls),
   };
 }

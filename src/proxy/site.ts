@@ -46,6 +46,8 @@ export interface Site {
   take(origin: OriginRequest): UpstreamConnection | undefined;
   /** A new connection; rejects with FlowFailure. */
   dial(origin: OriginRequest): Promise<UpstreamConnection>;
+  /** Whether none like this one rests, for this agent and origin. */
+  lacks(connection: UpstreamConnection): boolean;
   /** After a complete exchange, with our listeners taken off. */
   release(connection: UpstreamConnection): void;
   /** Set where the origin is known to be out of reach: what policy allows is answered with this. */
@@ -124,6 +126,7 @@ function plainUpstream(flow: Flow): Omit<Site, 'locate' | 'fields'> {
     unreachable: undefined,
     take: (origin) => upstream.takePlain(origin),
     dial: (origin) => upstream.dialPlain(origin),
+    lacks: (connection) => upstream.lacksPlain(connection),
     release: (connection) => upstream.releasePlain(connection),
   };
 }

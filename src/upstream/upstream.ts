@@ -189,14 +189,23 @@ export class Upstream {
     return this.#idleTls.find(connectionKey(origin))?.alpn;
   }
 
+  /** Whether no connection rests that could be taken in the place of this one. */
+  lacks(connection: UpstreamTls): boolean {
+    return this.#idleTls.find(connection.key) === undefined;
+  }
+
   /** Gives a connection back after a complete HTTP/1.1 exchange; the caller's listeners must be off the socket. */
   release(connection: UpstreamTls): void {
     this.#idleTls.release(connection);
   }
 
-  /** As take and release, for plain HTTP. */
+  /** As take, lacks and release, for plain HTTP. */
   takePlain(origin: OriginRequest): UpstreamTcp | undefined {
     return this.#looked(this.#idleTcp.take(connectionKey(origin)));
+  }
+
+  lacksPlain(connection: UpstreamTcp): boolean {
+    return this.#idleTcp.find(connection.key) === undefined;
   }
 
   releasePlain(connection: UpstreamTcp): void {

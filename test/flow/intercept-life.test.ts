@@ -195,7 +195,37 @@ describe('a connection to an origin', () => {
     for (const live of [first, second]) live.end();
   });
 
-  it('serves another connection of the agent where its own has been silent for a second, and not before', async () => {
+  it('serves all connections of the agent that make one request each, one after another, and stay open', async () => {
+    await using scene = await startInterceptScene();
+    await using agents = new AsyncDisposableStack();
+    for (let i = 0; i < 5; i++) expect((await ask(agents.use(await scene.open()), '/')).status).toBe(200);
+    expect(new Set(scene.origin.requests.all.map(({ connection }) => connection)).size).toBe(1);
+    expect(scene.origin.requests.count).toBe(5);
+  });
+
+  it('stays with a connection after its first request where another rests for the next one', async () => {
+    await using scene = await startInterceptScene();
+    await using one = await scene.open();
+    await using two = await scene.open();
+    const own: number[] = [];
+    for (const agent of [one, two]) {
+      await agent.send('GET /live HTTP/1.1\r\nHost: api.test\r\n\r\n');
+      own.push((await scene.origin.live.next()).request.connection);
+    }
+    for (const [i, agent] of [one, two].entries()) {
+      scene.origin.live.all[i]?.end();
+      expect((await agent.readReply()).status).toBe(200);
+    }
+    // The first one's went to the pool, and the third takes it; the second's did not.
+    await using third = await scene.open();
+    for (const agent of [third, two]) expect((await ask(agent, '/')).status).toBe(200);
+    const later = scene.origin.requests.all.slice(2).map(({ connection }) => connection);
+    expect(later).toEqual(own);
+    expect((await ask(one, '/')).status).toBe(200);
+    expect(scene.origin.connections).toBe(2);
+  });
+
+  it('stays with a connection from its second request on, and serves another when that one was silent for a second', async () => {
     await using scene = await startInterceptScene();
     await using silent = await scene.open();
     await using other = await scene.open();
@@ -203,14 +233,22 @@ describe('a connection to an origin', () => {
       expect((await ask(agent, path)).status).toBe(200);
       return (await scene.origin.requests.some(({ url }) => url === path)).connection;
     };
-    const first = await pathOf(silent, '/silent');
+    const first = await pathOf(silent, '/first');
+    expect(await pathOf(silent, '/silent')).toBe(first);
     const second = await pathOf(other, '/before');
     expect(second).not.toBe(first);
+    expect(await pathOf(other, '/second')).toBe(second);
     await scene.proxy.advance(PAUSE_MS);
     // The one that rested last is given out first, so both are free again.
     await using third = await scene.open();
     await using fourth = await scene.open();
-    expect(new Set([await pathOf(third, '/third'), await pathOf(fourth, '/fourth')])).toEqual(new Set([first, second]));
+    const taken = new Set<number>();
+    for (const agent of [third, fourth]) {
+      const path = agent === third ? '/third' : '/fourth';
+      taken.add(await pathOf(agent, path));
+      expect(taken).toContain(await pathOf(agent, `${path}/again`));
+    }
+    expect(taken).toEqual(new Set([first, second]));
     expect(await pathOf(silent, '/after')).not.toBe(first);
   });
 
