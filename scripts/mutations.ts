@@ -263,4 +263,11 @@ export const MUTATIONS: readonly Mutation[] = [
     replace: 'this.#connection.stream.write(bytes);',
     test: 'test/flow/backpressure.test.ts',
   },
+  {
+    guard: 'a kept answer to a name is for the rule set that gave it',
+    file: 'src/dns/answer-cache.ts',
+    find: ' || entry.generation !== generation',
+    replace: '',
+    test: 'test/unit/dns/answer-cache.test.ts',
+  },
 ];

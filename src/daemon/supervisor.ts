@@ -10,14 +10,13 @@ import { randomBytes } from 'node:crypto';
 import { availableParallelism } from 'node:os';
 import type { Readable } from 'node:stream';
 import { FlowCounts } from '../audit/flow-counts.ts';
-import { jsonLine } from '../audit/json-line.ts';
 import { LineWriter } from '../audit/line-writer.ts';
 import type { Log } from '../audit/log.ts';
+import { OwnRecords } from '../audit/own-records.ts';
 import { ProcessFigures } from '../audit/process-figures.ts';
 import { RecordFeed } from '../audit/record-feed.ts';
 import type { DaemonState } from '../domain/admin-api.ts';
 import { hostInUrl } from '../domain/hostname.ts';
-import type { AuditRecord } from '../domain/record.ts';
 import { formatProblem } from '../policy/problem.ts';
 import type { RuleSet } from '../policy/rule-set.ts';
 import { adminBackend } from './admin-backend.ts';
@@ -57,6 +56,7 @@ export class Supervisor {
   readonly #setup: SupervisorSetup;
   readonly #output: LineWriter;
   readonly #feed: RecordFeed;
+  readonly #own: OwnRecords;
   readonly #workerOutputs = new Set<Readable>();
   readonly #pool: WorkerPool;
   readonly #agents: AgentDirectory;
@@ -82,6 +82,7 @@ export class Supervisor {
       onProgress: () => this.#resumeOutputs(),
     });
     this.#feed = new RecordFeed(this.#output);
+    this.#own = new OwnRecords(this.#feed.source(), () => this.#outputFails || this.#feed.full);
     this.#pool = new WorkerPool({
       count: options.workers === 0 ? availableParallelism() : options.workers,
       entry,
@@ -119,6 +120,7 @@ export class Supervisor {
     await this.#pool.drain(graceMs);
     await this.#closeNetwork();
     await this.#ca?.stop();
+    this.#own.flush();
     await Promise.race([this.#output.flush(), new Promise((resolve) => setTimeout(resolve, LAST_FLUSH_MS))]);
     await this.#operator?.close();
   }
@@ -158,7 +160,7 @@ export class Supervisor {
       options,
       log,
       agents: this.#agents,
-      audit: this.#ownRecords(),
+      audit: this.#own,
       counts: this.#counts,
       rules: () => this.#keeper?.inForce?.rules ?? noRulesYet(),
       onNameChanged: (address) => this.#pool.tellAll({ type: 'name_changed', address }),
@@ -247,18 +249,6 @@ export class Supervisor {
     const rules = this.#keeper?.inForce?.rules;
     // A port that only the former name of an address had is taken away.
     if (rules !== undefined) void this.#network?.takeRules(rules);
-  }
-
-  /** The records that this process makes itself: those of DNS. */
-  #ownRecords(): { write(record: AuditRecord): void; readonly blocked: boolean } {
-    const take = this.#feed.source();
-    const isBlocked = () => this.#outputFails || this.#feed.full;
-    return {
-      write: (record) => take(Buffer.from(jsonLine(record))),
-      get blocked() {
-        return isBlocked();
-      },
-    };
   }
 
   #resumeOutputs(): void {

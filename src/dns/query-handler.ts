@@ -3,7 +3,7 @@
  *   1. the rate: what is over it gets no answer (threats 16, 37)
  *   2. parse: what is no question gets none either, what is malformed gets FORMERR
  *   3. who asks: strangers are refused
- *   4. decide, once per agent, question and rule set
+ *   4. decide, once per agent, message and rule set
  *   5. answer: a synthetic address, nothing, a denial, or what our own resolver found where a rule asked for that
  */
 import type { AgentFacts } from '../domain/facts.ts';
@@ -22,11 +22,11 @@ import { EDE, HEADER_BYTES, RCODE, rcodeName, TYPE, typeName } from '../wire/dns
 import { encodeName, readName } from '../wire/dns-name.ts';
 import { type DnsQuery, parseQuery } from '../wire/dns-query.ts';
 import { blockText, failureText } from '../wire/refusal.ts';
+import { AnswerCache, type Answered, answerTo, type Known } from './answer-cache.ts';
 import type { DnsFilterDeps } from './deps.ts';
 import { type Decision, decideQuestion } from './filter.ts';
 import { type Asked, type Ended, QueryLog } from './query-log.ts';
 import type { Source } from './sources.ts';
-import { VerdictCache } from './verdict-cache.ts';
 
 /** What goes back: a message, or nothing; at once, or when it is known. */
 export type Reply = Buffer | undefined | Promise<Buffer | undefined>;
@@ -43,15 +43,21 @@ const UNKNOWN_NAME = { name: null, type: null };
 /** One query under way. */
 interface Exchange {
   readonly message: Buffer;
-  readonly query: DnsQuery;
+  readonly known: Known;
   readonly source: Source;
-  readonly maxBytes: number;
+  readonly transport: 'udp' | 'tcp';
   readonly asked: Asked;
 }
 
+interface Unreadable {
+  readonly refuse: { readonly rcode: number; readonly detail: string };
+}
+
+type Settled = Exclude<Decision, { kind: 'address' | 'relay' | 'reverse' }>;
+
 export class QueryHandler {
   readonly #deps: DnsFilterDeps;
-  readonly #verdicts = new VerdictCache();
+  readonly #answers = new AnswerCache();
   readonly #log: QueryLog;
 
   constructor(deps: DnsFilterDeps) {
@@ -72,66 +78,57 @@ export class QueryHandler {
   #handle(message: Buffer, source: Source, transport: 'udp' | 'tcp'): Reply {
     const now = this.#deps.clock.now();
     if (!source.share.queries.take(now)) return this.#overRate(source, now);
+    const { generation } = this.#deps.rules();
+    const agent = this.#factsOf(source);
+    const known = this.#answers.get(source, message, agent, generation) ?? this.#read(message, source, agent);
+    if (known === undefined) return undefined;
+    if ('refuse' in known) {
+      const { rcode, detail } = known.refuse;
+      const failure = rcode === RCODE.NOTIMP ? 'method_refused' : 'bad_request';
+      const asked = this.#asked(agent, message, now, UNKNOWN_NAME);
+      this.#log.write(asked, { failure, rule: null, detail }, HEADER_BYTES);
+      return encodeRefusal(message, rcode);
+    }
+    return this.#answer({ message, known, source, transport, asked: this.#asked(agent, message, now, known) });
+  }
+
+  /** Undefined for what is no question. */
+  #read(message: Buffer, source: Source, agent: AgentFacts): Known | Unreadable | undefined {
     const parsed = parseQuery(message);
     if (parsed.kind === 'silence') return undefined;
-    const agent = this.#factsOf(source);
-    if (parsed.kind === 'refuse') {
-      const failure = parsed.rcode === RCODE.NOTIMP ? 'method_refused' : 'bad_request';
-      const asked = this.#asked(agent, message, now, UNKNOWN_NAME);
-      this.#log.write(asked, { failure, rule: null, detail: parsed.detail }, HEADER_BYTES);
-      return encodeRefusal(message, parsed.rcode);
-    }
+    if (parsed.kind === 'refuse') return { refuse: parsed };
     const { query } = parsed;
-    const maxBytes = transport === 'tcp' ? MAX_TCP_BYTES : udpLimit(query);
-    const { decision, name } = this.#decide(message, query, source, agent);
-    const asked = this.#asked(agent, message, now, { name, type: typeName(query.type) });
-    return this.#answer(decision, { message, query, source, maxBytes, asked });
-  }
-
-  #decide(message: Buffer, query: DnsQuery, source: Source, agent: AgentFacts): { decision: Decision; name: string } {
-    const rules = this.#deps.rules();
-    const question = message.toString('latin1', HEADER_BYTES, query.questionEnd);
-    const known = this.#verdicts.get(source.ip, question, agent, rules.generation);
-    if (known !== undefined) return known;
     // parseQuery saw its end, so it can be read.
     const name = readName(message, HEADER_BYTES) ?? { text: '', plain: false, end: 0 };
-    const decision: Decision = source.isAgent
-      ? decideQuestion({ name, type: query.type, class: query.class }, agent, rules)
-      : { kind: 'refused', why: "the source is outside the agents' subnet" };
-    const made = { decision, name: name.text };
-    if (source.isAgent) this.#verdicts.set(source.ip, question, agent, rules.generation, made);
-    return made;
+    const type = typeName(query.type);
+    if (!source.isAgent) {
+      const decision = { kind: 'refused', why: "the source is outside the agents' subnet" } as const;
+      return { query, decision, name: name.text, type, answered: undefined };
+    }
+    const rules = this.#deps.rules();
+    const decision = decideQuestion({ name, type: query.type, class: query.class }, agent, rules);
+    const known = { query, decision, name: name.text, type, answered: undefined };
+    this.#answers.set(source, message, agent, rules.generation, known);
+    return known;
   }
 
-  #answer(decision: Decision, exchange: Exchange): Reply {
-    if (exchange.query.edns !== undefined && exchange.query.edns.version !== 0) {
+  #answer(exchange: Exchange): Reply {
+    const { decision, query } = exchange.known;
+    if (query.edns !== undefined && query.edns.version !== 0) {
       return this.#end(exchange, { rcode: RCODE.BADVERS }, { refusal: 'EDNS version other than 0' });
     }
     switch (decision.kind) {
       case 'address':
         return this.#address(decision.host, decision.allow, exchange);
-      case 'empty':
-        return this.#end(exchange, NO_SUCH_RECORD, { verdict: decision.allow, detail: 'answered empty' });
       case 'relay':
         return this.#relay(decision.host, decision.allow, exchange);
       case 'reverse':
         return this.#reverse(decision.address, exchange);
-      case 'blocked': {
-        const answer = negative(RCODE.NXDOMAIN, blockText(decision.block.reason));
-        return this.#end(exchange, answer, { verdict: decision.block, detail: null });
-      }
-      case 'type_refused': {
-        const why = `record type ${typeName(exchange.query.type)}: ${decision.block.reason}`;
-        return this.#end(exchange, refused(why), { verdict: decision.block, detail: why });
-      }
-      case 'no_host':
-        return this.#end(exchange, negative(RCODE.NXDOMAIN, failureText('invalid_host')), {
-          failure: 'invalid_host',
-          rule: null,
-          detail: 'not a host name',
-        });
-      case 'refused':
-        return this.#end(exchange, refused(decision.why), { refusal: decision.why });
+      default:
+        return this.#tell(
+          exchange,
+          kept(exchange, undefined) ?? keep(exchange, undefined, ...settled(decision, query)),
+        );
     }
   }
 
@@ -139,10 +136,11 @@ export class QueryHandler {
     if (this.#deps.audit.blocked) return this.#fail(exchange, allow, 'audit_unavailable', 'records cannot be written');
     const address = this.#deps.pool.addressFor(host, exchange.source.ip);
     if (address === undefined) return this.#fail(exchange, allow, 'dns_failed', 'no synthetic address is free');
-    const records = [{ type: TYPE.A, ttlSeconds: ADDRESS_TTL_SECONDS, data: addressData(address) }];
-    const end = () => this.#end(exchange, { rcode: RCODE.NOERROR, records }, { verdict: allow, detail: address });
+    const answered = kept(exchange, address) ?? keepAddress(exchange, address, allow);
     const granted = this.#deps.onName?.(host, address, exchange.asked.agent);
-    return granted instanceof Promise ? granted.then(end) : end();
+    return granted instanceof Promise
+      ? granted.then(() => this.#tell(exchange, answered))
+      : this.#tell(exchange, answered);
   }
 
   async #relay(host: Host, allow: Allow, exchange: Exchange): Promise<Buffer> {
@@ -153,7 +151,7 @@ export class QueryHandler {
       return this.#fail(exchange, allow, 'agent_limit', 'over the rate of relayed queries');
     }
     try {
-      const { rcode, ...relayed } = await relay(host, exchange.query.type);
+      const { rcode, ...relayed } = await relay(host, exchange.known.query.type);
       const answer = relayed.count === 0 ? negative(rcode) : { rcode, relayed };
       return this.#end(exchange, answer, { verdict: allow, detail: `relayed, ${rcodeName(rcode)}` });
     } catch (error) {
@@ -183,10 +181,15 @@ export class QueryHandler {
     return this.#end(exchange, answer, { failure, rule: allow.ruleId, detail });
   }
 
-  #end({ message, query, maxBytes, asked }: Exchange, answer: DnsAnswer, ended: Ended): Buffer {
-    const bytes = encodeAnswer(message, query, answer, maxBytes);
-    this.#log.write(asked, ended, bytes.length);
+  #end(exchange: Exchange, answer: DnsAnswer, ended: Ended): Buffer {
+    const bytes = encoded(exchange, answer);
+    this.#log.write(exchange.asked, ended, bytes.length);
     return bytes;
+  }
+
+  #tell({ message, asked }: Exchange, answered: Answered): Buffer {
+    this.#log.write(asked, answered.ended, answered.bytes.length);
+    return answerTo(message, answered);
   }
 
   #overRate(source: Source, now: number): undefined {
@@ -213,12 +216,56 @@ export class QueryHandler {
     named: Pick<Asked, 'name' | 'type'>,
   ): Asked {
     const { generation } = this.#deps.rules();
-    return { agent, ...named, bytes: message?.length ?? 0, startedAt, generation };
+    const { name, type } = named;
+    return { agent, name, type, bytes: message?.length ?? 0, startedAt, generation };
   }
 
   #fault(error: unknown, message: Buffer): Buffer | undefined {
     this.#deps.log.error({ event: 'dns_fault', err: error }, 'a query could not be answered');
     return message.length < HEADER_BYTES ? undefined : encodeRefusal(message, RCODE.SERVFAIL);
+  }
+}
+
+/** What was answered to the same message, with the same address. What fits over UDP says nothing of TCP. */
+function kept({ known, transport }: Exchange, address: string | undefined): Answered | undefined {
+  const { answered } = known;
+  return transport === 'udp' && answered?.address === address ? answered : undefined;
+}
+
+function keep(exchange: Exchange, address: string | undefined, answer: DnsAnswer, ended: Ended): Answered {
+  const answered = { address, bytes: encoded(exchange, answer), ended };
+  if (exchange.transport === 'udp') exchange.known.answered = answered;
+  return answered;
+}
+
+function keepAddress(exchange: Exchange, address: string, allow: Allow): Answered {
+  const records = [{ type: TYPE.A, ttlSeconds: ADDRESS_TTL_SECONDS, data: addressData(address) }];
+  return keep(exchange, address, { rcode: RCODE.NOERROR, records }, { verdict: allow, detail: address });
+}
+
+function encoded({ message, known: { query }, transport }: Exchange, answer: DnsAnswer): Buffer {
+  return encodeAnswer(message, query, answer, transport === 'tcp' ? MAX_TCP_BYTES : udpLimit(query));
+}
+
+/** What follows from the decision alone. */
+function settled(decision: Settled, query: DnsQuery): [DnsAnswer, Ended] {
+  switch (decision.kind) {
+    case 'empty':
+      return [NO_SUCH_RECORD, { verdict: decision.allow, detail: 'answered empty' }];
+    case 'blocked': {
+      const answer = negative(RCODE.NXDOMAIN, blockText(decision.block.reason));
+      return [answer, { verdict: decision.block, detail: null }];
+    }
+    case 'type_refused': {
+      const why = `record type ${typeName(query.type)}: ${decision.block.reason}`;
+      return [refused(why), { verdict: decision.block, detail: why }];
+    }
+    case 'no_host': {
+      const answer = negative(RCODE.NXDOMAIN, failureText('invalid_host'));
+      return [answer, { failure: 'invalid_host', rule: null, detail: 'not a host name' }];
+    }
+    case 'refused':
+      return [refused(decision.why), { refusal: decision.why }];
   }
 }
 

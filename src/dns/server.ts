@@ -104,8 +104,8 @@ export class DnsFilter {
     else this.#send(socket, reply, from);
   }
 
-  /** An answer that cannot be sent is as one that got lost: the client asks again. */
+  /** An answer that cannot be sent is as one that got lost: the client asks again, and nobody is called back. */
   #send(socket: dgram.Socket, answer: Buffer | undefined, from: dgram.RemoteInfo): void {
-    if (answer !== undefined && socket === this.#udp) socket.send(answer, from.port, from.address, () => undefined);
+    if (answer !== undefined && socket === this.#udp) socket.send(answer, from.port, from.address);
   }
 }

@@ -14,6 +14,8 @@ export interface Source {
   /** Canonical. */
   readonly ip: string;
   readonly isAgent: boolean;
+  /** Of its own for each agent, to tell them apart quickly. */
+  readonly number: number;
   /** Shared by all strangers. */
   readonly share: Share;
 }
@@ -39,6 +41,7 @@ export class Sources {
   readonly #limits: DnsLimits;
   readonly #clock: Clock;
   readonly #strangers: Share;
+  #met = 0;
 
   constructor(subnet: CidrSet, limits: DnsLimits, clock: Clock) {
     this.#subnet = subnet;
@@ -55,8 +58,8 @@ export class Sources {
 
   #meet(address: string): Source {
     const ip = canonicalIp(address) ?? address;
-    if (!this.#subnet.contains(ip)) return { ip, isAgent: false, share: this.#strangers };
-    const source = { ip, isAgent: true, share: new Share(this.#limits, this.#clock.now()) };
+    if (!this.#subnet.contains(ip)) return { ip, isAgent: false, number: 0, share: this.#strangers };
+    const source = { ip, isAgent: true, number: ++this.#met, share: new Share(this.#limits, this.#clock.now()) };
     if (this.#agents.size >= MAX_SOURCES) this.#forgetOldest();
     this.#agents.set(address, source);
     return source;

@@ -146,6 +146,32 @@ describe('a query of any bytes', () => {
   );
 });
 
+describe('a query that comes again', () => {
+  it(
+    'gets byte for byte what a filter says that never saw it, but for the id, and so does its record',
+    () => {
+      const scene = handlerOfFuzz();
+      let kept = 0;
+      fc.assert(
+        fc.property(anyQuery, fc.nat({ max: 0xffff }), (message, id) => {
+          scene.handle(message, 'udp');
+          const again = Buffer.from(message);
+          if (again.length >= 2) again.writeUInt16BE(id, 0);
+          const fresh = handlerOfFuzz();
+          scene.records.length = 0;
+          expect(scene.handle(again, 'udp')).toEqual(fresh.handle(again, 'udp'));
+          expect(scene.records).toEqual(fresh.records);
+          kept += scene.records.length;
+        }),
+        fuzzBudget(),
+      );
+      expect(kept).toBeGreaterThan(0);
+      expect(scene.faults).toEqual([]);
+    },
+    FUZZ_TIMEOUT_MS,
+  );
+});
+
 describe('a response of any bytes', () => {
   const asked = encodeQuestion(7, 'api.test', 1);
   const someRecord = fc.oneof(
@@ -188,22 +214,25 @@ describe('a response of any bytes', () => {
   );
 });
 
+const RULES = ruleSetOf(
+  { id: 'api', condition: 'http.host == "api.test"' },
+  { id: 'txt', condition: 'http.host == "txt.test" && dns.record_type == "TXT"' },
+);
+
 function handlerOfFuzz() {
   const clock = { now: () => 1_000_000 };
   const pool = new SyntheticPool({ cidr: '10.203.128.0/17', clock });
-  const rules = ruleSetOf(
-    { id: 'api', condition: 'http.host == "api.test"' },
-    { id: 'txt', condition: 'http.host == "txt.test" && dns.record_type == "TXT"' },
-  );
   const faults: unknown[] = [];
+  /** All but the flow's number, which none shares with another. */
+  const records: object[] = [];
   const relayed: string[] = [];
   const handler = new QueryHandler({
-    rules: () => rules,
+    rules: () => RULES,
     pool,
     agentsSubnet: undefined as never,
     agents: { factsOf: () => AGENT },
     counts: new FlowCounts(),
-    audit: { write: () => undefined, blocked: false },
+    audit: { write: ({ flow: _flow, ...record }) => records.push(record), blocked: false },
     log: { error: (fields) => faults.push(fields), info: () => undefined },
     clock,
     listen: { host: '127.0.0.1', port: 0 },
@@ -212,11 +241,12 @@ function handlerOfFuzz() {
       return Promise.resolve({ rcode: 0, bytes: Buffer.alloc(0), count: 0 });
     },
   });
-  const share = new Share({ ...DNS_LIMITS, queryBurst: Number.POSITIVE_INFINITY }, clock.now());
-  const source = { ip: AGENT.ip, isAgent: true, share };
+  const unbounded = { queryBurst: Number.POSITIVE_INFINITY, relayBurst: Number.POSITIVE_INFINITY };
+  const share = new Share({ ...DNS_LIMITS, ...unbounded }, clock.now());
+  const source = { ip: AGENT.ip, isAgent: true, number: 1, share };
   const handle = (message: Buffer, transport: 'udp' | 'tcp') => {
     const reply = handler.handle(message, source, transport);
     return reply instanceof Promise ? undefined : reply;
   };
-  return { handle, faults, relayed, pool };
+  return { handle, faults, relayed, pool, records };
 }
