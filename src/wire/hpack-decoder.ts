@@ -48,10 +48,15 @@ export class HpackDecoder {
   #listBytes = 0;
   #tooLarge = false;
   #neverIndexed: Set<string> | undefined;
-  /** A block that changed no table, what it meant, and the table's changes when it did. */
+  /** Names and values that this block has put into the table. */
+  #inserted: string[] = [];
+  /** What this block means depends on what was in the table, or it has made that smaller. */
+  #usesTable = false;
+  /** A block, what it meant, and the table's changes when it did; -1 where it means the same over any table. */
   readonly #keptOctets = Buffer.alloc(MAX_KEPT_OCTETS);
   #keptLength = -1;
   #keptBlock: DecodedBlock | undefined;
+  #keptInserted: readonly string[] = [];
   #keptAtChange = 0;
 
   constructor(limits: HpackLimits) {
@@ -65,16 +70,21 @@ export class HpackDecoder {
    * before, where they mean the same, it gives the same object: who has checked that list need not do so again.
    */
   decode(block: Buffer, start = 0, end = block.length): DecodedBlock {
-    if (this.#isKept(block, start, end)) return this.#keptBlock as DecodedBlock;
+    if (this.#isKept(block, start, end)) {
+      const inserted = this.#keptInserted;
+      for (let i = 0; i < inserted.length; i += 2) this.#table.insert(inserted[i] as string, inserted[i + 1] as string);
+      return this.#keptBlock as DecodedBlock;
+    }
     const changes = this.#table.changes;
     const decoded = this.#decode(block, start, end);
-    if (this.#table.changes === changes) this.#keep(block, start, end, decoded);
+    if (!this.#usesTable || this.#table.changes === changes) this.#keep(block, start, end, decoded);
     return decoded;
   }
 
   #isKept(block: Buffer, start: number, end: number): boolean {
     const length = end - start;
-    if (length !== this.#keptLength || this.#keptAtChange !== this.#table.changes) return false;
+    if (length !== this.#keptLength) return false;
+    if (this.#keptAtChange >= 0 && this.#keptAtChange !== this.#table.changes) return false;
     const kept = this.#keptOctets;
     for (let i = 0; i < length; i++) if (kept[i] !== block[start + i]) return false;
     return true;
@@ -85,7 +95,8 @@ export class HpackDecoder {
     block.copy(this.#keptOctets, 0, start, end);
     this.#keptLength = end - start;
     this.#keptBlock = decoded;
-    this.#keptAtChange = this.#table.changes;
+    this.#keptInserted = this.#inserted;
+    this.#keptAtChange = this.#usesTable ? this.#table.changes : -1;
   }
 
   #decode(block: Buffer, start: number, end: number): DecodedBlock {
@@ -93,6 +104,8 @@ export class HpackDecoder {
     this.#listBytes = 0;
     this.#tooLarge = false;
     this.#neverIndexed = undefined;
+    this.#inserted = [];
+    this.#usesTable = false;
     this.#reader.open(block, start, end);
     const detail = this.#readFields();
     this.#reader.close();
@@ -126,6 +139,7 @@ export class HpackDecoder {
     if (bytes > this.#limits.maxTableBytes)
       return `a table size of ${bytes}, over the ${this.#limits.maxTableBytes} allowed`;
     this.#table.resize(bytes);
+    this.#usesTable = true;
     return undefined;
   }
 
@@ -135,6 +149,7 @@ export class HpackDecoder {
     if (index < 0) return this.#reader.problem;
     const age = index - LAST_STATIC_INDEX - 1;
     if (index === 0 || age >= this.#table.count) return noEntry(index);
+    if (age >= 0) this.#usesTable = true;
     if (age < 0) this.#add(STATIC_NAMES[index] as string, STATIC_VALUES[index] as string);
     else this.#add(this.#table.name(age), this.#table.value(age));
     return undefined;
@@ -147,13 +162,16 @@ export class HpackDecoder {
     if (index < 0) return reader.problem;
     const age = index - LAST_STATIC_INDEX - 1;
     if (age >= this.#table.count) return noEntry(index);
+    if (age >= 0) this.#usesTable = true;
     const name = index === 0 ? reader.text() : age < 0 ? STATIC_NAMES[index] : this.#table.name(age);
     if (name === undefined) return reader.problem;
     const value = reader.text();
     if (value === undefined) return reader.problem;
     this.#add(name, value);
-    if (octet >= INDEXING) this.#table.insert(name, value);
-    else if (octet >= NEVER_INDEXED) {
+    if (octet >= INDEXING) {
+      this.#table.insert(name, value);
+      this.#inserted.push(name, value);
+    } else if (octet >= NEVER_INDEXED) {
       this.#neverIndexed ??= new Set();
       this.#neverIndexed.add(name);
     }

@@ -199,4 +199,21 @@ describe('a list over a limit', () => {
     expect(reader.decode(bomb)).toEqual(isBroken);
     expect(decoder().decode(bomb.subarray(0, 2_136 + 6 + 50))).toEqual({ kind: 'too_large' });
   });
+
+  it('is the same for a block that puts into the table and uses nothing of it, and each time it is put there again', () => {
+    const reader = decoder();
+    const inserting = octets(`88 ${FOO} 40 01 61 01 62`);
+    const first = reader.decode(inserting);
+    expect(reader.decode(inserting)).toBe(first);
+    expect(tableOf(reader, 4)).toEqual(['a', 'b', 'foo', 'bar', 'a', 'b', 'foo', 'bar']);
+    expect(reader.decode(octets('c2'))).toEqual(isBroken);
+    const small = decoder();
+    small.decode(inserting);
+    // Room for one of them: each time the second puts the first out.
+    small.decode(octets(`3f 0f ${FOO} 40 01 61 01 62`));
+    small.decode(octets(`${FOO} 40 01 61 01 62`));
+    small.decode(octets(`${FOO} 40 01 61 01 62`));
+    expect(tableOf(small, 1)).toEqual(['a', 'b']);
+    expect(small.decode(octets('bf'))).toEqual(isBroken);
+  });
 });
