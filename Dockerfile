@@ -11,7 +11,7 @@ RUN node scripts/build.ts
 
 FROM node:24-bookworm-slim
 RUN apt-get update \
-  && apt-get install -y --no-install-recommends nftables iproute2 \
+  && apt-get install -y --no-install-recommends nftables iproute2 libmimalloc2.0 \
   && rm -rf /var/lib/apt/lists/* /var/cache/apt/* /var/log/apt /var/log/dpkg.log \
   # Slim images have no list of protocols, and nft then reads rules back with numbers where names were written.
   && printf 'icmp 1 ICMP\ntcp 6 TCP\nudp 17 UDP\n' >/etc/protocols

@@ -3,9 +3,12 @@
  * Knows nothing of what a worker or signer does. A child that keeps dying is started ever more slowly, up to a bound.
  */
 import { type ChildProcess, fork } from 'node:child_process';
+import type { EventEmitter } from 'node:events';
 import type { Socket } from 'node:net';
+import { quickAllocator } from './allocator.ts';
 import { ROLE_VARIABLE, type Role } from './messages.ts';
 import type { UserAndGroup } from './option-checks.ts';
+import { type OutputChannel, openOutputChannel } from './output-channel.ts';
 
 /** First wait after a quick death; doubles up to the last. */
 const FIRST_RESTART_MS = 50;
@@ -34,8 +37,10 @@ export interface ChildHooks<Incoming> {
   readonly user: UserAndGroup | undefined;
   /** A descriptor of ours that it inherits as its fourth; undefined for none. */
   readonly inherit: number | undefined;
-  /** A new process is there, its standard output is a pipe, and nothing was sent to it yet. */
-  onStart(process: ChildProcess): void;
+  /** Takes the standard output of the process that is started next (bytes that are reused after the call); without, nobody does. */
+  takeOutput?(): (bytes: Buffer) => void;
+  /** A new process is there, and nothing was sent to it yet. `output` is its standard output where that is taken. */
+  onStart(process: ChildProcess, output: Socket | undefined): void;
   onMessage(message: Incoming): void;
   onExit(exit: ChildExit): void;
 }
@@ -68,24 +73,13 @@ export class KeptChild<Outgoing extends object, Incoming> {
   }
 
   start(): void {
-    const { entry, role, environment, execArgv, user, inherit } = this.#hooks;
-    const child = fork(entry, [], {
-      env: childEnvironment(environment, role),
-      execArgv: [...process.execArgv, ...execArgv],
-      stdio: ['ignore', 'pipe', 'inherit', 'ipc', ...(inherit === undefined ? [] : [inherit])],
-      serialization: 'advanced',
-      // setuid(2) from root to another drops every capability, and so does what execve(2) makes of them.
-      ...user,
-    });
-    this.#process = child;
-    this.#startedAt = Date.now();
-    // A process that could not even be started has no 'exit'; a failed send or kill is told by 'exit'.
-    child.on('error', () => child.pid === undefined && this.#exited(child, null, null));
-    child.on('message', (message) => this.#hooks.onMessage(message as Incoming));
-    child.once('exit', (code, signal) => this.#exited(child, code, signal));
-    // Later than 'exit': its last output has been read as well.
-    child.once('close', () => this.#stopping && this.#gone.resolve());
-    this.#hooks.onStart(child);
+    const take = this.#hooks.takeOutput?.();
+    if (take === undefined) this.#run(undefined);
+    else
+      openOutputChannel(take).then(
+        (channel) => this.#run(channel),
+        () => this.#died(undefined, null, null),
+      );
   }
 
   /** False when there is no process to take it. `socket` is the child's from then on. */
@@ -108,12 +102,53 @@ export class KeptChild<Outgoing extends object, Incoming> {
     this.#process?.kill('SIGKILL');
   }
 
+  #run(channel: OutputChannel | undefined): void {
+    if (this.#stopping) {
+      channel?.ours.destroy();
+      channel?.theirs.destroy();
+      return;
+    }
+    const { entry, role, environment, execArgv, user, inherit } = this.#hooks;
+    const child = fork(entry, [], {
+      env: childEnvironment(environment, role),
+      execArgv: [...process.execArgv, ...execArgv],
+      stdio: ['ignore', channel?.theirs ?? 'ignore', 'inherit', 'ipc', ...(inherit === undefined ? [] : [inherit])],
+      serialization: 'advanced',
+      // setuid(2) from root to another drops every capability, and so does what execve(2) makes of them.
+      ...user,
+    });
+    channel?.theirs.destroy();
+    this.#process = child;
+    this.#startedAt = Date.now();
+    // A process that could not even be started has no 'exit'; a failed send or kill is told by 'exit'.
+    child.on('error', () => child.pid === undefined && this.#exited(child, null, null));
+    child.on('message', (message) => this.#hooks.onMessage(message as Incoming));
+    child.once('exit', (code, signal) => this.#exited(child, code, signal));
+    this.#awaitEnd(child, channel?.ours);
+    this.#hooks.onStart(child, channel?.ours);
+  }
+
+  /** Later than 'exit': its last output has been read as well. */
+  #awaitEnd(child: ChildProcess, output: Socket | undefined): void {
+    const open = new Set<EventEmitter>(output === undefined ? [child] : [child, output]);
+    for (const each of open) {
+      each.once('close', () => {
+        open.delete(each);
+        if (open.size === 0 && this.#stopping) this.#gone.resolve();
+      });
+    }
+  }
+
   #exited(child: ChildProcess, code: number | null, signal: NodeJS.Signals | null): void {
     if (this.#process !== child) return;
     this.#process = undefined;
+    this.#died(child.pid, code, signal);
+  }
+
+  #died(pid: number | undefined, code: number | null, signal: NodeJS.Signals | null): void {
     const restartInMs = this.#stopping ? undefined : this.#nextDelay();
-    this.#hooks.onExit({ pid: child.pid, code, signal, restartInMs });
-    if (child.pid === undefined && this.#stopping) this.#gone.resolve();
+    this.#hooks.onExit({ pid, code, signal, restartInMs });
+    if (pid === undefined && this.#stopping) this.#gone.resolve();
     if (restartInMs === undefined) return;
     this.#timer = setTimeout(() => {
       this.#restarts++;
@@ -134,5 +169,5 @@ function childEnvironment(environment: NodeJS.ProcessEnv, role: Role): NodeJS.Pr
   const kept = Object.entries(environment).filter(
     ([name]) => !name.startsWith('OUTCALL') && !STRIPPED_VARIABLES.has(name),
   );
-  return { ...Object.fromEntries(kept), [ROLE_VARIABLE]: role };
+  return { ...Object.fromEntries(kept), ...(role === 'worker' ? quickAllocator() : {}), [ROLE_VARIABLE]: role };
 }

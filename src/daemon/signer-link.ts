@@ -148,7 +148,6 @@ export class SignerLink {
       this.mints.observe(leaf.duration_ms);
       log.info({ event: type, ...leaf }, 'a leaf was signed');
     });
-    process.stdout?.resume();
     this.#child.send({ type: 'start', ...start });
     if (this.#rules !== undefined) this.#child.send({ type: 'rules', rules: this.#rules });
   }

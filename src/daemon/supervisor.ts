@@ -5,10 +5,8 @@
  *   2. ready: workers listen, the admin socket answers, the rules are watched
  *   3. stop: nothing new is accepted, open flows get the grace, the rest is reset, records are written, exit 0
  */
-import type { ChildProcess } from 'node:child_process';
 import { randomBytes } from 'node:crypto';
 import { availableParallelism } from 'node:os';
-import type { Readable } from 'node:stream';
 import { FlowCounts } from '../audit/flow-counts.ts';
 import { LineWriter } from '../audit/line-writer.ts';
 import type { Log } from '../audit/log.ts';
@@ -31,6 +29,7 @@ import type { DaemonOptions } from './options.ts';
 import type { RulesKeeper } from './rules-keeper.ts';
 import { watchRules } from './rules-watch.ts';
 import { checkUsers, probePort, readUpstreamCa, StartRefused, startRefusal } from './start-checks.ts';
+import { WorkerOutputs } from './worker-outputs.ts';
 import { WorkerPool } from './worker-pool.ts';
 
 const STDOUT_FD = 1;
@@ -57,7 +56,7 @@ export class Supervisor {
   readonly #output: LineWriter;
   readonly #feed: RecordFeed;
   readonly #own: OwnRecords;
-  readonly #workerOutputs = new Set<Readable>();
+  readonly #workerOutputs: WorkerOutputs;
   readonly #pool: WorkerPool;
   readonly #agents: AgentDirectory;
   /** Of DNS. */
@@ -79,10 +78,11 @@ export class Supervisor {
     this.#output = new LineWriter(STDOUT_FD, {
       flushAfterMs: PASS_ON_AFTER_MS,
       onTrouble: (error) => this.#outputTrouble(error),
-      onProgress: () => this.#resumeOutputs(),
+      onProgress: () => this.#workerOutputs.resume(),
     });
     this.#feed = new RecordFeed(this.#output);
     this.#own = new OwnRecords(this.#feed.source(), () => this.#outputFails || this.#feed.full);
+    this.#workerOutputs = new WorkerOutputs(this.#feed);
     this.#pool = new WorkerPool({
       count: options.workers === 0 ? availableParallelism() : options.workers,
       entry,
@@ -92,7 +92,11 @@ export class Supervisor {
       log,
       hooks: {
         nameOf: (address) => this.#network?.nameOf(address),
-        onStart: (worker) => this.#workerStarted(worker),
+        takeOutput: () => this.#workerOutputs.sink(),
+        onStart: (worker, output) => {
+          this.#ca?.serve(worker);
+          this.#workerOutputs.add(output);
+        },
         onBegin: (tell) => this.#brief(tell),
       },
     });
@@ -223,19 +227,6 @@ export class Supervisor {
     await this.#pool.takeRules(payload);
   }
 
-  #workerStarted(worker: ChildProcess): void {
-    this.#ca?.serve(worker);
-    const output = worker.stdout;
-    if (output === null) return;
-    const take = this.#feed.source();
-    this.#workerOutputs.add(output);
-    output.on('data', (chunk: Buffer) => {
-      take(chunk);
-      if (this.#feed.full) for (const each of this.#workerOutputs) each.pause();
-    });
-    output.once('close', () => this.#workerOutputs.delete(output));
-  }
-
   /** What a worker must know beside settings and rules. */
   #brief(tell: (message: ToWorker) => void): void {
     tell({ type: 'agents', agents: this.#agents.entries });
@@ -249,11 +240,6 @@ export class Supervisor {
     const rules = this.#keeper?.inForce?.rules;
     // A port that only the former name of an address had is taken away.
     if (rules !== undefined) void this.#network?.takeRules(rules);
-  }
-
-  #resumeOutputs(): void {
-    if (this.#feed.full) return;
-    for (const output of this.#workerOutputs) output.resume();
   }
 
   /** Each worker refuses new flows while its records could not be passed on (audit_unavailable). */

@@ -3,6 +3,7 @@
  * Holds no rules and no key. Threats rows 33 (all take a generation), 36.
  */
 import type { ChildProcess } from 'node:child_process';
+import type { Socket } from 'node:net';
 import type { Log } from '../audit/log.ts';
 import type { Sample } from '../audit/metrics.ts';
 import type { WorkerStatus } from '../domain/admin-api.ts';
@@ -31,8 +32,10 @@ const WORKER_EXEC_ARGV = [
 export type WorkerSettings = Omit<WorkerStart, 'type' | 'name' | 'port' | 'rules'>;
 
 export interface PoolHooks {
-  /** A new worker process: its standard output carries audit records, its channel may carry leaf requests. */
-  onStart(process: ChildProcess): void;
+  /** Takes the audit records of the worker that is started next. */
+  readonly takeOutput: () => (bytes: Buffer) => void;
+  /** A new worker process: its channel may carry leaf requests. */
+  onStart(process: ChildProcess, output: Socket): void;
   /** A worker has its settings; what else must it be told. */
   onBegin(tell: (message: ToWorker) => void): void;
   /** Which name this synthetic address stands for; undefined for none. */
@@ -157,7 +160,9 @@ export class WorkerPool {
     clearInterval(this.#asking);
     const gone = Promise.all(this.#slots.map(({ child }) => child.stop()));
     this.tellAll({ type: 'drain', graceMs });
-    const deadline = setTimeout(() => this.#killAll(), graceMs + DRAIN_MARGIN_MS);
+    const deadline = setTimeout(() => {
+      for (const { child } of this.#slots) child.kill();
+    }, graceMs + DRAIN_MARGIN_MS);
     await gone;
     clearTimeout(deadline);
   }
@@ -171,8 +176,9 @@ export class WorkerPool {
       user,
       inherit: transparentFd,
       execArgv: WORKER_EXEC_ARGV,
-      onStart: (process) => {
-        hooks.onStart(process);
+      takeOutput: hooks.takeOutput,
+      onStart: (process, output) => {
+        hooks.onStart(process, output as Socket);
         if (slot.begun) this.#begin(slot);
       },
       onMessage: (message) => this.#receive(slot, message),
@@ -284,10 +290,6 @@ export class WorkerPool {
     const deadline = setTimeout(resolve, STATUS_MS);
     await promise;
     clearTimeout(deadline);
-  }
-
-  #killAll(): void {
-    for (const { child } of this.#slots) child.kill();
   }
 }
 

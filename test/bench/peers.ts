@@ -3,6 +3,7 @@
 import { execFileSync } from 'node:child_process';
 import { chmodSync, existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
+import { quickAllocator } from '../../src/daemon/allocator.ts';
 import type { Identity } from './certificates.ts';
 import { freePort } from './machine.ts';
 import { type Site, startTarget, type Target } from './target.ts';
@@ -15,15 +16,17 @@ const PACKAGES = {
   nghttpx: 'nghttp2-proxy',
   dnsmasq: 'dnsmasq-base',
 };
+/** Which the appliance's image has. */
+const ALLOCATOR_PACKAGE = 'libmimalloc2.0';
 const NO_SERVICE = '/usr/sbin/policy-rc.d'; // exit 101: invoke-rc.d starts nothing
 const SQUID_LEAF_HELPER = '/usr/lib/squid/security_file_certgen';
 
 /** Installs what is missing (as root), with no service started. Throws with the command to run otherwise. */
 export function installPeers(): void {
   process.env['PATH'] += ':/usr/sbin:/sbin'; // where daemons are, and other users' PATH does not go
-  const missing = Object.entries(PACKAGES).filter(([command]) => !isInstalled(command));
-  if (missing.length === 0) return;
-  const packages = missing.map(([, name]) => name);
+  const packages = Object.entries(PACKAGES).flatMap(([command, name]) => (isInstalled(command) ? [] : [name]));
+  if (quickAllocator().LD_PRELOAD === undefined) packages.push(ALLOCATOR_PACKAGE);
+  if (packages.length === 0) return;
   if (process.getuid?.() !== 0) throw new Error(`install the peers: apt-get install ${packages.join(' ')}`);
   const guarded = existsSync(NO_SERVICE);
   if (!guarded) writeFileSync(NO_SERVICE, '#!/bin/sh\nexit 101\n', { mode: 0o755 });

@@ -54,6 +54,19 @@ describe('RecordFeed', () => {
     expect(feed.recent(0).toString()).toBe('');
   });
 
+  it('keeps whole records, however many came before them', () => {
+    const feed = new RecordFeed(writer);
+    const source = feed.source();
+    const line = (number: number): string => `${String(number).padStart(1_000, '.')}\n`;
+    for (let from = 0; from < 10_000; from += 7) {
+      source(Buffer.from(Array.from({ length: 7 }, (_, i) => line(from + i)).join('')));
+      if (from % 490 !== 0) continue;
+      const kept = feed.recent(10_000).toString().split('\n').slice(0, -1);
+      expect(kept.every((text, i) => `${text}\n` === line(from + 7 - kept.length + i))).toBe(true);
+      expect(kept.length).toBeGreaterThanOrEqual(Math.min(from + 7, 1_000));
+    }
+  });
+
   it('gives a follower what comes after it, until it ends', () => {
     const feed = new RecordFeed(writer);
     const source = feed.source();

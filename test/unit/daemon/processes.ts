@@ -28,6 +28,11 @@ export function environmentOf(pid: number): string {
   return readOrEmpty(`/proc/${pid}/environ`);
 }
 
+/** The files that are mapped into the process, libraries among them. */
+export function mappedFilesOf(pid: number): ReadonlySet<string> {
+  return new Set(readOrEmpty(`/proc/${pid}/maps`).match(/\/.*$/gm));
+}
+
 /** Whether these bytes stand anywhere in the memory of the process. */
 export function memoryHolds(pid: number, needle: Buffer): boolean {
   const memory = openSync(`/proc/${pid}/mem`, 'r');
