@@ -40,7 +40,7 @@ export class BodyGate {
   allow: Allow | undefined;
   readonly #flow: Flow;
   readonly #owner: GateOwner;
-  readonly #held = new ByteQueue();
+  #held: ByteQueue | undefined;
   /** As the request's head has them. */
   #facts: RequestFacts | undefined;
   /** With the body, for the answer's verdict. */
@@ -74,6 +74,7 @@ export class BodyGate {
 
   /** Keeps bytes of the body; `payloadBytes` is the body's size so far, without chunk framing. */
   keep(bytes: Buffer, payloadBytes: number): void {
+    this.#held ??= new ByteQueue();
     this.#held.push(bytes, 0, bytes.length);
     if (this.holding && payloadBytes > this.#capBytes) this.#decideWithout(payloadBytes);
   }
@@ -119,14 +120,14 @@ export class BodyGate {
   }
 
   get heldBytes(): number {
-    return this.#held.length;
+    return this.#held === undefined ? 0 : this.#held.length;
   }
 
   /** Gives out what was kept, once; undefined where that is nothing. */
   release(): Buffer | undefined {
-    if (this.#held.length === 0) return undefined;
-    const held = this.#held.toBuffer();
-    this.#held.clear();
+    const held = this.#held?.toBuffer();
+    this.#held?.clear();
+    this.#held = undefined;
     return held;
   }
 
@@ -137,7 +138,7 @@ export class BodyGate {
   async #decideWith(bodySize: number): Promise<void> {
     const facts = this.#facts as RequestFacts;
     try {
-      const raw = this.#held.toBuffer();
+      const raw = this.#held?.toBuffer() ?? Buffer.alloc(0);
       const body = await bodyText(raw, this.#framing, facts.headers, this.#capBytes);
       if (this.holding) this.#decideAgain({ ...facts, body, bodySize });
     } catch (error) {

@@ -96,7 +96,7 @@ export class H2Session {
 
   /** Streams may be opened, now or when others have closed. */
   get usable(): boolean {
-    return !this.leaving && !this.over && this.nextStream <= MAX_STREAM_ID;
+    return !this.leaving && !this.over;
   }
 
   get hasRoom(): boolean {
@@ -108,6 +108,7 @@ export class H2Session {
     const stream = this.#openStream(this.nextStream, user);
     this.nextStream += 2;
     stream.sendHead(list, neverIndexed, endStream);
+    if (this.nextStream > MAX_STREAM_ID) this.#leave();
     return stream;
   }
 
@@ -212,9 +213,7 @@ export class H2Session {
 
   /** The peer said GOAWAY. */
   onGoaway(lastStream: number, code: number): void {
-    const first = !this.leaving;
-    this.leaving = true;
-    if (first) this.owner.onLeaving();
+    this.#leave();
     if (code !== H2_CODE.noError) {
       this.#end(`GOAWAY with code ${code}`);
       return;
@@ -243,6 +242,12 @@ export class H2Session {
   pause(paused: boolean): void {
     if (paused) this.#socket.pause();
     else this.#socket.resume();
+  }
+
+  #leave(): void {
+    if (this.leaving) return;
+    this.leaving = true;
+    this.owner.onLeaving();
   }
 
   #endWhenDone(): void {

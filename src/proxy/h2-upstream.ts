@@ -47,7 +47,10 @@ export class OriginSession implements SessionOwner {
     this.address = tls.address;
     this.#ready.promise.catch(() => undefined);
     this.#session = new H2Session('client', tls.socket, { ...LIMITS, now: () => clock.now() }, this);
-    this.#session.start([[SETTING.enablePush, 0]]);
+    this.#session.start([
+      [SETTING.enablePush, 0],
+      [SETTING.maxListBytes, LIMITS.maxListBytes],
+    ]);
   }
 
   /** Resolves once the origin's SETTINGS are here. */
