@@ -140,11 +140,11 @@ function noteRegular(singles: Singles, name: string, value: string): string | un
     if (singles.length !== undefined) return 'a field that may come once only';
     if (parseLength(value) < 0) return 'a length that is not a plain number';
     singles.length = value;
-  } else if (name === 'te' && value !== 'trailers') return 'te other than trailers';
+  }
   return undefined;
 }
 
-/** RFC 9113 section 8.2.1. */
+/** RFC 9113 sections 8.2.1 and 8.2.2. */
 function fieldProblem(name: string, value: string): string | undefined {
   for (let i = 0; i < name.length; i++) {
     const code = name.charCodeAt(i);
@@ -153,6 +153,7 @@ function fieldProblem(name: string, value: string): string | undefined {
   }
   if (name.length === 0) return 'an empty field name';
   if (CONNECTION_SPECIFIC.has(name)) return 'a connection-specific field';
+  if (name === 'te' && value !== 'trailers') return 'te other than trailers';
   if (!everyOctet(value, FIELD_VALUE)) return 'a field value with a control byte';
   return isWhite(value.charCodeAt(0)) || isWhite(value.charCodeAt(value.length - 1))
     ? 'a field value with white space around it'

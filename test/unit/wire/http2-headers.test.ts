@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { readH2RequestHeaders, readH2ResponseHead } from '../../../src/wire/http2-headers.ts';
+import { h2TrailerProblem, readH2RequestHeaders, readH2ResponseHead } from '../../../src/wire/http2-headers.ts';
 
 const PSEUDO = [':method', 'GET', ':scheme', 'https', ':authority', 'example.com', ':path', '/a?b'];
 const ok = (raw: readonly string[]) => expect(readH2RequestHeaders(raw)).toMatchObject({ ok: true });
@@ -158,5 +158,20 @@ describe('the head of an HTTP/2 response', () => {
     ['a length with 100', [':status', '100', 'content-length', '0']],
   ])('is refused for %s', (_, head) => {
     expect(readH2ResponseHead(head)).toMatchObject({ ok: false, detail: expect.any(String) });
+  });
+});
+
+describe('the trailers of an HTTP/2 message', () => {
+  it.each([
+    ['a pseudo-header field', 'response', [':status', '200'], ['status', '200']],
+    ['te other than trailers', 'response', ['te', 'gzip'], ['te', 'trailers']],
+    ['a field that frames the message', 'response', ['content-length', '1'], ['x-length', '1']],
+    ['a connection-specific field', 'response', ['keep-alive', '1'], ['x-alive', '1']],
+    ['an upper-case name', 'request', ['X-A', '1'], ['x-a', '1']],
+    ['a field for a head alone', 'request', ['authorization', 'a'], ['x-authorization', 'a']],
+    ['a line end in a value', 'request', ['x-a', 'a\r\nb'], ['x-a', 'a b']],
+  ] as const)('with %s are refused', (_, message, bad, good) => {
+    expect(h2TrailerProblem(['x-ok', '1', ...bad], message)).toEqual(expect.any(String));
+    expect(h2TrailerProblem(['x-ok', '1', ...good], message)).toBeUndefined();
   });
 });
