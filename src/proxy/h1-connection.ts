@@ -144,6 +144,8 @@ export class H1Connection {
     stream.off('end', this.#onEnd);
     stream.off('drain', this.#onDrained);
     stream.off('close', this.#onClose);
+    // Who opened the stream listens for errors as well; ours would keep us for as long as a tunnel lives.
+    stream.off('error', this.#onError);
     return this.#pending;
   }
 
@@ -299,8 +301,7 @@ export class H1Connection {
 
   /** The upstream cannot be used again. */
   discardUpstream(): void {
-    const kept = this.#upstream;
+    this.#upstream?.destroy();
     this.#upstream = undefined;
-    kept?.destroy();
   }
 }

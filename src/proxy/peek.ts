@@ -38,7 +38,7 @@ export function peek(
     return peeked !== undefined;
   };
   const onData = (chunk: Buffer): void => {
-    bytes = bytes.length === 0 ? chunk : Buffer.concat([bytes, chunk]);
+    bytes = joined(bytes, chunk);
     look();
   };
   const onEnd = (): void => finish({ kind: 'closed' });
@@ -49,6 +49,17 @@ export function peek(
   // The end may have come while nobody listened.
   if (socket.readableEnded || socket.destroyed) finish({ kind: 'closed' });
   else socket.resume();
+}
+
+/**
+ * In memory of its own: what was read is the start of 64 KiB, and Buffer.concat gives a part of a shared block, and either
+ * would stay for as long as a tunnel that keeps its hello.
+ */
+function joined(first: Buffer, second: Buffer): Buffer {
+  const bytes = Buffer.allocUnsafeSlow(first.length + second.length);
+  first.copy(bytes);
+  second.copy(bytes, first.length);
+  return bytes;
 }
 
 function judge(bytes: Buffer, read: (bytes: Buffer) => HelloResult): Peeked | undefined {

@@ -73,10 +73,11 @@ export class HelloGate {
   };
 
   #readSecond(): void {
+    const held = this.#held;
     const onOpen = this.#leave();
     peek(
       this.#client,
-      this.#held,
+      held,
       (second) => {
         const problem = secondHelloProblem(this.#hello, second);
         if (problem !== undefined) this.#onWrong?.(problem);
@@ -93,6 +94,8 @@ export class HelloGate {
   #leave(): ((held: Buffer) => void) | undefined {
     const onOpen = this.#onOpen;
     this.#onOpen = undefined;
+    this.#held = NO_BYTES;
+    this.#said = NO_BYTES;
     this.#client.off('data', this.#hold).off('end', this.#ended);
     return onOpen;
   }
