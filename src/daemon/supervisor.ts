@@ -1,6 +1,6 @@
 /**
  * outcalld itself: holds no key, parses no agent bytes but DNS, keeps the others alive and in step (threats 27, 33, 36, 40).
- *   1. start: workers load their code from the first moment on; the network is locked before anything listens; the rules
+ *   1. start: processes load their code from the first moment on; the network is locked before anything listens; the rules
  *      are read; DNS, then the workers serve; any fault here ends it with exit 1
  *   2. ready: workers listen, the admin socket answers, the rules are watched
  *   3. stop: nothing new is accepted, open flows get the grace, the rest is reset, records are written, exit 0
@@ -64,6 +64,7 @@ export class Supervisor {
   readonly #process = new ProcessFigures('outcalld');
   #keeper: RulesKeeper | undefined;
   #ca: CaKeeper | undefined;
+  #signerTakes: Promise<void> | undefined;
   #network: AgentsNetwork | undefined;
   #operator: OperatorPorts | undefined;
   #unwatch: (() => void) | undefined;
@@ -143,13 +144,15 @@ export class Supervisor {
     this.#pool.prepare();
     await this.#lockNetwork();
     await probePort(options.listen);
-    const [keeper] = await Promise.all([this.#makeKeeper(), this.#openAdmin(), this.#openCa()]);
+    const { ready } = await this.#openCa();
+    const [keeper] = await Promise.all([this.#makeKeeper(), this.#openAdmin(), ready]);
     const loaded = await keeper.reload(true);
     if (!loaded.ok) throw new StartRefused(loaded.problems.map(formatProblem));
     await this.#network?.openDns();
     const operatorPorts = this.#operator?.ports ?? [];
     const settings = { options, upstreamCaPem, ticketKeys: randomBytes(TICKET_KEYS_BYTES), operatorPorts };
     this.#port = await this.#pool.begin(settings, options.listen.port);
+    await this.#signerTakes;
     this.#unwatch = watchRules(options.rules, () => void keeper.reload(false));
     this.#phase = 'serving';
     this.#sayReady();
@@ -200,15 +203,15 @@ export class Supervisor {
     await this.#operator.open(this.#setup.options, this.#backend());
   }
 
-  async #openCa(): Promise<void> {
+  /** Resolves when a signer, if there is one, has begun to load its code; `ready` is when it has the CA. */
+  async #openCa(): Promise<{ readonly ready: Promise<void> | undefined }> {
     this.#ca = await makeCaKeeper({
       ...this.#setup,
       ...{ rules: () => this.#keeper, agents: () => this.#agents.entries },
       tellWorkers: (message) => this.#pool.tellAll(message),
     });
-    if (this.#ca === undefined) return;
-    for (const worker of this.#pool.processes) this.#ca.serve(worker);
-    await this.#ca.start();
+    for (const worker of this.#pool.processes) this.#ca?.serve(worker);
+    return { ready: this.#ca?.start() };
   }
 
   #sayReady(): void {
@@ -221,9 +224,13 @@ export class Supervisor {
     );
   }
 
-  /** The signer first: a worker that has the set may ask for its leaves at once. */
+  /**
+   * To the signer first: a worker that has the set may ask for its leaves at once, and what it asks comes after the set. At
+   * the start workers read it while the signer does.
+   */
   async #distribute(payload: RulesPayload): Promise<void> {
-    await this.#ca?.takeRules(payload);
+    this.#signerTakes = this.#ca?.takeRules(payload);
+    if (this.#phase !== 'starting') await this.#signerTakes;
     await this.#pool.takeRules(payload);
   }
 
