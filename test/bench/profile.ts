@@ -1,4 +1,4 @@
-// Where the CPU time of one request goes: Outcall under the load of h1-8, sampled by perf with the stacks of JavaScript and native
+// Where the CPU time of one request goes: Outcall under the load of h1-8 or h2-8x8, sampled by perf with the stacks of JavaScript and native
 // code, each sample put to the first part below that its stack, from the innermost frame on, speaks of. For docs/performance.md.
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
@@ -13,6 +13,7 @@ import type { Site } from './target.ts';
 
 const SAMPLES_PER_SECOND = 4_000;
 const CONNECTIONS = 8;
+const H2_STREAMS = 8;
 /** Node writes down the names of what it compiles, for perf. */
 const NODE_FLAGS = ['--perf-basic-prof', '--interpreted-frames-native-stack'];
 
@@ -29,7 +30,7 @@ const PARTS: readonly (readonly [part: string, frame: RegExp])[] = [
   ['decision by the rules', /JS:.*('?request|candidates) file/],
   [
     'reading heads, normalising the request',
-    /parseRe|readFields|headText|readRequest|canonicalHost|normaliseTarget|forwardRe/,
+    /parseRe|readFields|headText|readRequest|canonicalHost|normaliseTarget|forwardRe|readH2|JS:.*(decode|encode|headers) /,
   ],
   ['TLS in OpenSSL', /SSL_|ssl3_|tls_|tls13|ossl|BIO_|EVP_|aes_gcm|NodeBIO/],
   ['the rest of our JavaScript', /JS:.* file:/],
@@ -37,7 +38,7 @@ const PARTS: readonly (readonly [part: string, frame: RegExp])[] = [
 ];
 
 /** Prints a Markdown table. Needs perf(1), and root for it. */
-export async function profile(site: Site, generator: Generator, seconds: number): Promise<void> {
+export async function profile(site: Site, generator: Generator, seconds: number, h2: boolean): Promise<void> {
   const target = await startOutcall(site, NODE_FLAGS);
   const pids = processTree(target.pid).map(({ pid }) => pid);
   const file = path.join(site.folder, 'perf.data');
@@ -62,8 +63,8 @@ export async function profile(site: Site, generator: Generator, seconds: number)
     const exchange = { host: ORIGIN_HOST, method: 'GET', path: '/v1/1k', requestBytes: 0 } as const;
     const { requests } = await generator.run({
       kind: 'keep-alive',
-      route: known(target.intercepted),
-      exchange,
+      route: known(h2 ? target.h2 : target.intercepted),
+      exchange: h2 ? { ...exchange, streams: H2_STREAMS } : exchange,
       connections: CONNECTIONS,
       seconds: seconds + 1,
     });
