@@ -23,14 +23,15 @@ export interface Known {
 export interface Answered {
   /** Undefined where it gives none. */
   readonly address: string | undefined;
-  /** Under whatever id was asked first. */
-  readonly bytes: Buffer;
+  /** In latin1, under whatever id was asked first: a short Buffer would keep the whole slab that it is a piece of. */
+  readonly bytes: string;
   readonly ended: Ended;
 }
 
 interface Entry {
   readonly source: Source;
-  readonly message: Buffer;
+  /** In latin1. */
+  readonly message: string;
   /** By identity. */
   readonly agent: AgentFacts;
   readonly generation: number;
@@ -59,19 +60,18 @@ export class AnswerCache {
     return isSameQuery(entry.message, message) ? entry.known : undefined;
   }
 
-  /** Two messages of one slot take turns; `message` is copied. */
+  /** Two messages of one slot take turns. */
   set(source: Source, message: Buffer, agent: AgentFacts, generation: number, known: Known): void {
     if (message.length > MAX_MESSAGE_BYTES || message.length < HEADER_BYTES) return;
     if (this.#entries.size >= MAX_ENTRIES) this.#entries.clear();
-    const copy = Buffer.from(message);
-    this.#entries.set(slotOf(source, message), { source, message: copy, agent, generation, known });
+    const entry = { source, message: message.toString('latin1'), agent, generation, known };
+    this.#entries.set(slotOf(source, message), entry);
   }
 }
 
 /** The answer under the id of `message`. */
 export function answerTo(message: Buffer, { bytes }: Answered): Buffer {
-  const out = Buffer.allocUnsafe(bytes.length);
-  bytes.copy(out);
+  const out = Buffer.from(bytes, 'latin1');
   for (let i = 0; i < ID_BYTES; i++) out[i] = message[i] as number;
   return out;
 }
@@ -82,8 +82,8 @@ function slotOf(source: Source, message: Buffer): number {
   return hash & SMALL_INTEGER;
 }
 
-function isSameQuery(known: Buffer, message: Buffer): boolean {
+function isSameQuery(known: string, message: Buffer): boolean {
   if (known.length !== message.length) return false;
-  for (let i = ID_BYTES; i < message.length; i++) if (known[i] !== message[i]) return false;
+  for (let i = ID_BYTES; i < message.length; i++) if (known.charCodeAt(i) !== message[i]) return false;
   return true;
 }

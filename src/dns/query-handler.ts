@@ -233,7 +233,7 @@ function kept({ known, transport }: Exchange, address: string | undefined): Answ
 }
 
 function keep(exchange: Exchange, address: string | undefined, answer: DnsAnswer, ended: Ended): Answered {
-  const answered = { address, bytes: encoded(exchange, answer), ended };
+  const answered = { address, bytes: encoded(exchange, answer).toString('latin1'), ended };
   if (exchange.transport === 'udp') exchange.known.answered = answered;
   return answered;
 }
