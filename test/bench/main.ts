@@ -24,7 +24,7 @@ const HELP = `npm run bench -- [options]
   --seconds N          length of one sample (1.5)
   --only ID,...        these measurements (soak only so): ${MEASUREMENTS.map(({ id }) => id).join(', ')}
   --targets NAME,...   these targets, by the first letters of their names
-  --profile            where Outcall's CPU time goes under h1-8, or with --only h2-8x8 under that, by perf(1); nothing else is measured
+  --profile            where Outcall's CPU time goes under h1-8, or with --only h2-8x8 or new-connections under that, by perf(1); no more
   --no-pin             let the system place the processes
   --docs               write docs/performance.md and docs/performance.svg
 `;
@@ -84,7 +84,7 @@ async function bench(): Promise<void> {
   const site: Site = { folder, certificates, cores, origin, nameServerPort: names.port, hostsFile };
   const run = new Run(site, generator, extent);
   try {
-    if (options.profile) return await profile(site, generator, PROFILE_SECONDS, options.only === 'h2-8x8');
+    if (options.profile) return await profile(site, generator, PROFILE_SECONDS, options.only ?? '');
     for (const measurement of chosenMeasurements()) await run.measure(measurement);
     writeReport({ rows: run.rows, ceiling, failures: run.failures, extent, cores }, options.docs);
   } finally {

@@ -1,15 +1,16 @@
-// Where the CPU time of one request goes: Outcall under the load of h1-8 or h2-8x8, sampled by perf with the stacks of JavaScript and native
-// code, each sample put to the first part below that its stack, from the innermost frame on, speaks of. For docs/performance.md.
+// Where the CPU time of one request goes: Outcall under the load of h1-8, h2-8x8 or new-connections, sampled by perf with the stacks of
+// JavaScript and native code, each sample put to the first part below that its stack, from the innermost frame on, speaks of. For
+// docs/performance.md.
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { rmSync } from 'node:fs';
 import path from 'node:path';
 import { createInterface } from 'node:readline';
-import type { Generator } from './jobs.ts';
+import type { Generator, Job } from './jobs.ts';
 import { processTree } from './machine.ts';
 import { known, ORIGIN_HOST, warm } from './measurement.ts';
 import { startOutcall } from './outcall.ts';
-import type { Site } from './target.ts';
+import type { RunningTarget, Site } from './target.ts';
 
 const SAMPLES_PER_SECOND = 4_000;
 const CONNECTIONS = 8;
@@ -37,13 +38,16 @@ const PARTS: readonly (readonly [part: string, frame: RegExp])[] = [
   ['streams, callbacks and buffers of node', /./],
 ];
 
-/** Prints a Markdown table. Needs perf(1), and root for it. */
-export async function profile(site: Site, generator: Generator, seconds: number, h2: boolean): Promise<void> {
+/** Prints a Markdown table. `load`: the id of a measurement, h1-8 for any other. Needs perf(1), and root for it. */
+export async function profile(site: Site, generator: Generator, seconds: number, load: string): Promise<void> {
   const target = await startOutcall(site, NODE_FLAGS);
   const pids = processTree(target.pid).map(({ pid }) => pid);
   const file = path.join(site.folder, 'perf.data');
   try {
     await warm(generator, target, seconds);
+    const job = jobOf(load, target);
+    // Code that only this load runs is compiled before it is sampled.
+    await generator.run({ ...job, seconds });
     const sampling = [
       '-q',
       '-e',
@@ -60,14 +64,7 @@ export async function profile(site: Site, generator: Generator, seconds: number,
     await once(perf, 'spawn').catch(() => {
       throw new Error('perf is missing: install linux-perf');
     });
-    const exchange = { host: ORIGIN_HOST, method: 'GET', path: '/v1/1k', requestBytes: 0 } as const;
-    const { requests } = await generator.run({
-      kind: 'keep-alive',
-      route: known(h2 ? target.h2 : target.intercepted),
-      exchange: h2 ? { ...exchange, streams: H2_STREAMS } : exchange,
-      connections: CONNECTIONS,
-      seconds: seconds + 1,
-    });
+    const { requests } = await generator.run({ ...job, seconds: seconds + 1 });
     if (perf.exitCode === null) await once(perf, 'exit');
     const share = await shares(file, target.pid);
     process.stdout.write(table(share, requests));
@@ -75,6 +72,17 @@ export async function profile(site: Site, generator: Generator, seconds: number,
     await target.stop();
     for (const pid of pids) rmSync(`/tmp/perf-${pid}.map`, { force: true });
   }
+}
+
+function jobOf(
+  load: string,
+  target: RunningTarget,
+): Omit<Extract<Job, { kind: 'keep-alive' | 'new-connections' }>, 'seconds'> {
+  const exchange = { host: ORIGIN_HOST, method: 'GET', path: '/v1/1k', requestBytes: 0 } as const;
+  const h1 = { kind: 'keep-alive', route: known(target.intercepted), exchange, connections: CONNECTIONS } as const;
+  if (load === 'new-connections') return { ...h1, kind: load };
+  if (load === 'h2-8x8') return { ...h1, route: known(target.h2), exchange: { ...exchange, streams: H2_STREAMS } };
+  return h1;
 }
 
 /** Samples by part. */
