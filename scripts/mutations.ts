@@ -270,4 +270,25 @@ export const MUTATIONS: readonly Mutation[] = [
     replace: '',
     test: 'test/unit/dns/answer-cache.test.ts',
   },
+  {
+    guard: 'HTTP/2: who makes us reset streams is ended as who resets them',
+    file: 'src/proxy/h2-receiver.ts',
+    find: '!this.#resets.spend()) this.#flooded();',
+    replace: '!this.#resets.spend()) return;',
+    test: 'test/flow/h2-limits.test.ts',
+  },
+  {
+    guard: 'HTTP/2: a body is as long as its content-length',
+    file: 'src/proxy/h2-receiver.ts',
+    find: '!stream.countBody(length - padding, last)',
+    replace: '!stream.countBody(0, false)',
+    test: 'test/fuzz/h2-sessions.test.ts',
+  },
+  {
+    guard: 'HPACK: a block that unfolds too far ends its connection',
+    file: 'src/wire/hpack-decoder.ts',
+    find: 'if (this.#listBytes > maxBytes) problem',
+    replace: 'if (maxBytes < 0) problem',
+    test: 'test/unit/wire/hpack-decoder.test.ts',
+  },
 ];
