@@ -36,6 +36,11 @@ const SWITCH =
 /** Many windows of a stream; node's client would not buffer much more of its own. */
 const STREAM_BODY_BYTES = 6 * MIB;
 const MAX_WINDOW = 0x7fffffff;
+/** No window holds these back: some 19 MiB of heads, more than the kernel's buffers. */
+const HEADS = 640;
+const HEAD_BYTES = 30_000;
+/** As announced. */
+const MAX_STREAMS = 128;
 
 /** An exchange of which only the body is still to come, and the ports by which its connections are known. */
 interface Open extends AsyncDisposable {
@@ -149,6 +154,27 @@ describe.skipIf(!hasProgram('ss'))('what we hold', () => {
     expect(held.down - before.down).toBeLessThan(WINDOW_BYTES);
     wire.socket.socket.resume();
     expect((await scene.origin.requests.some(({ url }) => url === '/large')).method).toBe('GET');
+  });
+
+  it('for an HTTP/2 agent that asks and asks and reads nothing is within two windows, and it is served once it reads', async () => {
+    const large = '~'.repeat(HEAD_BYTES);
+    const handler = (_: unknown, reply: OriginReply): boolean => reply.writeHead(200, { large }).end() !== undefined;
+    await using scene = await startH2Scene({ origin: { handler } });
+    await using wire = await scene.openWire();
+    const before = await heldBytes(scene.proxy.port, scene.origin.port);
+    wire.socket.socket.pause();
+    let held = before;
+    for (let stream = 1; stream < 2 * HEADS; stream += 2) {
+      wire.socket.socket.write(headersFrame(stream, fieldsOf('HEAD', '/')));
+      // Within what may be asked at once, and each as far as it comes.
+      if (stream % MAX_STREAMS === MAX_STREAMS - 1) held = await heldAtStandstill(scene.proxy.port, scene.origin.port);
+    }
+    expect(held.down - before.down).toBeLessThan(2 * WINDOW_BYTES);
+    const asked = scene.origin.heads.count;
+    expect(asked).toBeLessThan(HEADS - MAX_STREAMS);
+    wire.socket.socket.resume();
+    // Of what waited at our socket as many as may be open at once are asked now, and the others refused.
+    await scene.proxy.records.atLeast(asked + 1);
   });
 
   it('for an HTTP/2 stream that its origin does not read is within the window', async () => {
