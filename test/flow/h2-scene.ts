@@ -9,7 +9,7 @@ import { type Fields, type Frame, H2Wire, headersFrame } from '../kit/h2-wire.ts
 import { type Origin, type OriginOptions, type OriginTls, startOrigin } from '../kit/origin.ts';
 import { type TestCa, testCa } from '../kit/pki.ts';
 import { type ProxyTestOptions, startProxy, type TestProxy } from '../kit/proxy.ts';
-import { type RawOrigin, startRawOrigin } from '../kit/raw-origin.ts';
+import { type RawOrigin, type Script, startRawOrigin } from '../kit/raw-origin.ts';
 import { INTERCEPT_API } from './intercept-scene.ts';
 
 const NAMES = ['api.test', 'other.test'];
@@ -38,10 +38,13 @@ export async function startH2Scene({ origin, tls, ...proxy }: H2SceneOptions = {
   return withProxy(await startOrigin({ ...origin, tls: secure }), originCa, proxy);
 }
 
-/** Before an origin that negotiates h2 and then leaves every byte to the test. */
-export async function startRawH2Scene(options: Partial<ProxyTestOptions> = {}): Promise<H2Scene<RawOrigin>> {
+/** Before an origin that negotiates h2 and then leaves every byte to the test, or to its script. */
+export async function startRawH2Scene(
+  options: Partial<ProxyTestOptions> = {},
+  script?: Script,
+): Promise<H2Scene<RawOrigin>> {
   const originCa = testCa();
-  const origin = await startRawOrigin({ tls: { ca: originCa, names: NAMES, alpn: ['h2'] } });
+  const origin = await startRawOrigin({ tls: { ca: originCa, names: NAMES, alpn: ['h2'] }, ...(script && { script }) });
   return withProxy(origin, originCa, options);
 }
 

@@ -78,16 +78,16 @@ const regular = fc.oneof(
 );
 const regulars = fc.array(regular, { maxLength: 3 }).map((all) => all.flat());
 const REQUEST_HEADS = [
-  [':method', 'GET', ':scheme', 'https', ':authority', 'a.test', ':path', '/'],
-  [':method', 'POST', ':scheme', 'https', ':authority', 'a.test', ':path', '/v1?a=b'],
-  [':method', 'POST', ':scheme', 'https', ':authority', 'a.test', ':path', '/upload'],
+  [':method', 'GET', ':scheme', 'https', ':authority', 'api.test', ':path', '/'],
+  [':method', 'POST', ':scheme', 'https', ':authority', 'api.test', ':path', '/v1?a=b'],
+  [':method', 'POST', ':scheme', 'https', ':authority', 'api.test', ':path', '/upload'],
 ];
 const BAD_REQUEST_HEADS = [
-  [':method', 'GET', ':scheme', 'https', ':authority', 'a.test'],
-  [':method', 'GET', ':scheme', 'https', ':authority', 'a.test', ':path', ''],
-  [':method', 'GET', ':method', 'GET', ':scheme', 'https', ':authority', 'a.test', ':path', '/'],
-  [':status', '200', ':method', 'GET', ':scheme', 'https', ':authority', 'a.test', ':path', '/'],
-  ['x-a', 'b', ':method', 'GET', ':scheme', 'https', ':authority', 'a.test', ':path', '/'],
+  [':method', 'GET', ':scheme', 'https', ':authority', 'api.test'],
+  [':method', 'GET', ':scheme', 'https', ':authority', 'api.test', ':path', ''],
+  [':method', 'GET', ':method', 'GET', ':scheme', 'https', ':authority', 'api.test', ':path', '/'],
+  [':status', '200', ':method', 'GET', ':scheme', 'https', ':authority', 'api.test', ':path', '/'],
+  ['x-a', 'b', ':method', 'GET', ':scheme', 'https', ':authority', 'api.test', ':path', '/'],
   [],
 ];
 const RESPONSE_HEADS = [

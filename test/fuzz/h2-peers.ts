@@ -135,11 +135,11 @@ export async function nodeClient(script: Script): Promise<Outcome> {
 }
 
 function requestOf(method: string): string[] {
-  return [':method', method, ':scheme', 'http', ':authority', 'a.test', ':path', '/'];
+  return [':method', method, ':scheme', 'http', ':authority', 'api.test', ':path', '/'];
 }
 
 /** Reads one message of node:http2's; whole is what ended by END_STREAM. */
-function gather(
+export function gather(
   stream: http2.Http2Stream,
   list: readonly string[],
   whole: Map<number, Message>,
