@@ -59,6 +59,7 @@ export class H2Session {
   readonly #waiting = new Set<H2Stream>();
   readonly #resetByUs = new Set<number>();
   #error: Error | undefined;
+  #paused = false;
 
   constructor(role: 'server' | 'client', socket: TLSSocket, limits: ReceiverLimits, owner: SessionOwner) {
     this.role = role;
@@ -80,7 +81,6 @@ export class H2Session {
     this.writer.windowUpdate(0, CONNECTION_WINDOW_BYTES - DEFAULT_WINDOW_BYTES);
     // HTTP/2 knows no half-closed connection: a peer that sends its FIN is gone.
     socket.allowHalfOpen = false;
-    socket.on('data', (chunk: Buffer) => this.#receiver.read(chunk));
     socket.on('error', (error: Error) => {
       this.#error ??= error;
       // An alert that comes after the handshake ends no socket by itself.
@@ -91,7 +91,24 @@ export class H2Session {
     // A peer may be gone before there were listeners.
     if (socket.destroyed) this.#onClosed();
     else if (socket.readableEnded) socket.destroy();
-    else socket.resume();
+    else this.#read();
+  }
+
+  /**
+   * Takes what comes before it gets into node's stream, whose buffer and ticks cost more for each TLS record than reading its
+   * frames does; many an origin sends a record for each answer.
+   */
+  #read(): void {
+    const socket = this.#socket;
+    // What came with the handshake lies in the stream; to find nothing there starts the reading.
+    const next = (): Buffer | null => socket.read() as Buffer | null;
+    for (let chunk = next(); chunk !== null; chunk = next()) this.#receiver.read(chunk);
+    const push = socket.push.bind(socket);
+    socket.push = (chunk: Buffer | null) => {
+      if (chunk === null) return push(null);
+      this.#receiver.read(chunk);
+      return !this.#paused;
+    };
   }
 
   /** Streams may be opened, now or when others have closed. */
@@ -240,8 +257,8 @@ export class H2Session {
   }
 
   pause(paused: boolean): void {
-    if (paused) this.#socket.pause();
-    else this.#socket.resume();
+    if (this.#paused && !paused && !this.#socket.destroyed) this.#socket._read(0);
+    this.#paused = paused;
   }
 
   #leave(): void {
