@@ -115,7 +115,7 @@ describe('an HTTP/2 session', () => {
     await scene.still();
     expect([1, 3, 5].map((id) => bytesOn(scene, id))).toEqual([body.length, body.length, body.length]);
     const last = scene.frames.filter(({ type, flags }) => type === FRAME.data && (flags & END_STREAM) !== 0);
-    expect(last.map(({ stream }) => stream).sort()).toEqual([1, 3, 5]);
+    expect(new Set(last.map(({ stream }) => stream))).toEqual(new Set([1, 3, 5]));
   });
 
   it('drops what waits on a stream that its peer resets, and sends the others theirs', async () => {
