@@ -13,6 +13,7 @@ import type { OriginRequest } from '../upstream/origin.ts';
 import { resetConnection } from '../upstream/reset.ts';
 import { parseRequestHead, type RequestHead } from '../wire/http1-head.ts';
 import { failureRefusal, refusalBytes } from '../wire/refusal.ts';
+import { readDirectly, stopDirectReads } from './direct-reads.ts';
 import type { ExchangeRecord } from './exchange-record.ts';
 import type { Flow } from './flow.ts';
 import { H1Exchange } from './h1-exchange.ts';
@@ -63,7 +64,7 @@ export class H1Connection {
     };
     flow.allowIdle(flow.deps.options.idleTimeoutMs);
     stream.allowHalfOpen = true;
-    stream.on('data', this.#onData);
+    readDirectly(stream, this.#onData);
     stream.on('end', this.#onEnd);
     stream.on('drain', this.#onDrained);
     stream.on('close', this.#onClose);
@@ -140,7 +141,7 @@ export class H1Connection {
   detach(): Buffer | undefined {
     const { stream } = this;
     this.#closed = true;
-    stream.off('data', this.#onData);
+    stopDirectReads(stream, this.#onData);
     stream.off('end', this.#onEnd);
     stream.off('drain', this.#onDrained);
     stream.off('close', this.#onClose);
@@ -211,18 +212,16 @@ export class H1Connection {
   #advance(input: Buffer): void {
     const { options } = this.flow.deps;
     const result = parseRequestHead(input, 0, options);
+    this.#pending = result.kind === 'incomplete' ? input : undefined;
     switch (result.kind) {
       case 'incomplete':
-        this.#pending = input;
         if (!this.#headStarted) this.flow.expectWithin(options.headTimeoutMs);
         this.#headStarted = true;
         return;
       case 'bad':
-        this.#pending = undefined;
         this.#refuseUnread(result.reason, result.detail);
         return;
       case 'head':
-        this.#pending = undefined;
         this.#begin(result.head, input);
         return;
     }

@@ -4,6 +4,7 @@
  */
 import type { OriginRequest } from '../upstream/origin.ts';
 import { resetConnection } from '../upstream/reset.ts';
+import { readDirectly, stopDirectReads } from './direct-reads.ts';
 import type { UpstreamConnection } from './site.ts';
 
 export interface UpstreamListener {
@@ -29,7 +30,7 @@ export class H1Upstream {
     this.#origin = origin;
     this.#onLost = onLost;
     const { socket } = connection;
-    socket.on('data', this.#onData);
+    readDirectly(socket, this.#onData);
     socket.on('drain', this.#onDrain);
     socket.on('end', this.#onEnd);
     socket.on('error', this.#onError);
@@ -45,7 +46,7 @@ export class H1Upstream {
 
   detach(): void {
     const { socket } = this.connection;
-    socket.off('data', this.#onData);
+    stopDirectReads(socket, this.#onData);
     socket.off('drain', this.#onDrain);
     socket.off('end', this.#onEnd);
     socket.off('error', this.#onError);
