@@ -1,86 +1,19 @@
 import { describe, expect, it } from 'vitest';
-import type { HeaderList } from '../../../src/domain/facts.ts';
-import { H2Session, type SessionOwner } from '../../../src/proxy/h2-session.ts';
-import type { H2Stream, NeverIndexed } from '../../../src/proxy/h2-stream.ts';
-import { dataFrame, type Fields, FRAME, type Frame, frame, goawayFrame, headersFrame } from '../../kit/h2-wire.ts';
-import { type MemorySocket, memorySockets } from '../../kit/memory-socket.ts';
-import { nextTurn } from '../../kit/within.ts';
+import { dataFrame, type Fields, FRAME, frame, goawayFrame, headersFrame } from '../../kit/h2-wire.ts';
+import { MemoryScene } from './h2-memory.ts';
 
-const PREFACE = Buffer.from('PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n');
 const REQUEST: Fields = [
   [':method', 'GET'],
   [':scheme', 'https'],
   [':authority', 'a.test'],
   [':path', '/'],
 ];
-const HEADER_BYTES = 9;
 const MAX_PAYLOAD_BYTES = 16_384;
 const END_STREAM = 1;
-/** Turns of the event loop in which whatever can move does. */
-const STILL_TURNS = 50;
-const LIMITS = { maxListBytes: 65_536, maxFields: 256, now: () => 0 };
-
-/** A session as a server, its peer at hand, and what it was told. */
-class Scene implements SessionOwner {
-  readonly near: MemorySocket;
-  readonly session: H2Session;
-  readonly streams: H2Stream[] = [];
-  readonly clogged: boolean[] = [];
-  #received = Buffer.alloc(0);
-
-  constructor() {
-    const [near, far] = memorySockets();
-    this.near = near;
-    this.session = new H2Session('server', far as never, LIMITS, this);
-    this.session.start([]);
-    near.on('data', (chunk: Buffer) => {
-      this.#received = Buffer.concat([this.#received, chunk]);
-    });
-    near.write(Buffer.concat([PREFACE, frame('settings', 0, 0)]));
-  }
-
-  get frames(): readonly Frame[] {
-    const all: Frame[] = [];
-    for (let at = 0; at + HEADER_BYTES <= this.#received.length; ) {
-      const end = at + HEADER_BYTES + this.#received.readUIntBE(at, 3);
-      const [type = 0, flags = 0] = this.#received.subarray(at + 3, at + 5);
-      const payload = this.#received.subarray(at + HEADER_BYTES, end);
-      all.push({ type, flags, stream: this.#received.readUInt32BE(at + 5), payload });
-      at = end;
-    }
-    return all;
-  }
-
-  /** Once nothing moves any more. */
-  async still(): Promise<void> {
-    for (let turn = 0, seen = -1; turn < STILL_TURNS; turn++) {
-      const now = this.#received.length + this.streams.length;
-      if (now !== seen) turn = 0;
-      seen = now;
-      await nextTurn();
-    }
-  }
-
-  onStream(stream: H2Stream, _list: HeaderList | undefined, _never: NeverIndexed, _endStream: boolean): void {
-    this.streams.push(stream);
-    this.answer(stream);
-  }
-
-  answer: (stream: H2Stream) => void = () => undefined;
-  onClogged(clogged: boolean): void {
-    this.clogged.push(clogged);
-    this.session.pause(clogged);
-  }
-  onReady(): void {}
-  onLeaving(): void {}
-  onRoom(): void {}
-  onBroken(): void {}
-  onClosed(): void {}
-}
 
 describe('an HTTP/2 session', () => {
   it('reads no more requests while its peer does not read their answers, and answers all in the end', async () => {
-    const scene = new Scene();
+    const scene = new MemoryScene();
     const large = [':status', '200', 'x-large', 'x'.repeat(1_000), 'x-once', ''];
     scene.answer = (stream) =>
       stream.sendHead([...large.slice(0, -1), `${stream.id}${'y'.repeat(3_000)}`], undefined, true);
@@ -98,7 +31,7 @@ describe('an HTTP/2 session', () => {
   });
 
   it('shares what its peer lets it send among the streams that have something', async () => {
-    const scene = new Scene();
+    const scene = new MemoryScene();
     const body = Buffer.alloc(200_000, 'b');
     scene.answer = (stream) => stream.sendData(body, 0, body.length, true);
     // All the window that there is goes to the first.
@@ -119,7 +52,7 @@ describe('an HTTP/2 session', () => {
   });
 
   it('drops what waits on a stream that its peer resets, and sends the others theirs', async () => {
-    const scene = new Scene();
+    const scene = new MemoryScene();
     const body = Buffer.alloc(100_000, 'b');
     scene.answer = (stream) => stream.sendData(body, 0, body.length, true);
     scene.near.write(Buffer.concat([1, 3].map((id) => headersFrame(id, REQUEST))));
@@ -133,7 +66,7 @@ describe('an HTTP/2 session', () => {
   });
 
   it('after GOAWAY of its peer ends what is under way, and then the connection', async () => {
-    const scene = new Scene();
+    const scene = new MemoryScene();
     scene.near.write(Buffer.concat([headersFrame(1, REQUEST), goawayFrame(0, 0)]));
     await scene.still();
     expect([scene.session.over, scene.session.leaving]).toEqual([false, true]);
@@ -144,7 +77,7 @@ describe('an HTTP/2 session', () => {
   });
 
   it('that is closing serves what it has, refuses what comes, and ends with the last', async () => {
-    const scene = new Scene();
+    const scene = new MemoryScene();
     scene.near.write(headersFrame(1, REQUEST));
     await scene.still();
     scene.session.close();
@@ -160,7 +93,7 @@ describe('an HTTP/2 session', () => {
   });
 });
 
-function bytesOn(scene: Scene, id: number): number {
+function bytesOn(scene: MemoryScene, id: number): number {
   const its = scene.frames.filter(({ type, stream }) => type === FRAME.data && stream === id);
   return its.reduce((sum, { payload }) => sum + payload.length, 0);
 }
