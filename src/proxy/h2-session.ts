@@ -9,6 +9,7 @@ import type { ByteQueue } from '../wire/byte-queue.ts';
 import { CLIENT_PREFACE, FRAME_HEAD_BYTES, H2_CODE, MAX_PAYLOAD_BYTES } from '../wire/http2-frames.ts';
 import { PeerSettings, SETTING, settingsFrame } from '../wire/http2-settings.ts';
 import { DEFAULT_WINDOW_BYTES, ReceiveWindow, SendWindow } from '../wire/http2-windows.ts';
+import { readDirectly } from './direct-reads.ts';
 import { H2Receiver, type ReceiverLimits } from './h2-receiver.ts';
 import { H2Stream, type NeverIndexed, type StreamUser } from './h2-stream.ts';
 import { H2Writer } from './h2-writer.ts';
@@ -59,7 +60,6 @@ export class H2Session {
   readonly #waiting = new Set<H2Stream>();
   readonly #resetByUs = new Set<number>();
   #error: Error | undefined;
-  #paused = false;
 
   constructor(role: 'server' | 'client', socket: TLSSocket, limits: ReceiverLimits, owner: SessionOwner) {
     this.role = role;
@@ -91,24 +91,10 @@ export class H2Session {
     // A peer may be gone before there were listeners.
     if (socket.destroyed) this.#onClosed();
     else if (socket.readableEnded) socket.destroy();
-    else this.#read();
-  }
-
-  /**
-   * Takes what comes before it gets into node's stream, whose buffer and ticks cost more for each TLS record than reading its
-   * frames does; many an origin sends a record for each answer.
-   */
-  #read(): void {
-    const socket = this.#socket;
-    // What came with the handshake lies in the stream; to find nothing there starts the reading.
-    const next = (): Buffer | null => socket.read() as Buffer | null;
-    for (let chunk = next(); chunk !== null; chunk = next()) this.#receiver.read(chunk);
-    const push = socket.push.bind(socket);
-    socket.push = (chunk: Buffer | null) => {
-      if (chunk === null) return push(null);
-      this.#receiver.read(chunk);
-      return !this.#paused;
-    };
+    else {
+      readDirectly(socket, (chunk) => this.#receiver.read(chunk));
+      socket.resume();
+    }
   }
 
   /** Streams may be opened, now or when others have closed. */
@@ -257,8 +243,8 @@ export class H2Session {
   }
 
   pause(paused: boolean): void {
-    if (this.#paused && !paused && !this.#socket.destroyed) this.#socket._read(0);
-    this.#paused = paused;
+    if (paused) this.#socket.pause();
+    else this.#socket.resume();
   }
 
   #leave(): void {
