@@ -131,6 +131,13 @@ export class BodyGate {
     return held;
   }
 
+  /** The request is over, though a session or room on one may still be waited for: lets go of what was kept. */
+  drop(): void {
+    this.holding = false;
+    this.#held?.clear();
+    this.#held = undefined;
+  }
+
   get #capBytes(): number {
     return this.#flow.deps.options.bodyCapBytes;
   }

@@ -93,8 +93,6 @@ export class H2Exchange implements GateOwner, RouteOwner, RelayOwner, StreamUser
   }
 
   onVerdict(verdict: Verdict): void {
-    // The body may have been decoded after the stream was closed.
-    if (this.#is('over')) return;
     this.#record.generation = this.#gate.rules.generation;
     if (verdict.action === 'block') this.#block(verdict);
     else this.#allow(verdict);
@@ -296,6 +294,7 @@ export class H2Exchange implements GateOwner, RouteOwner, RelayOwner, StreamUser
 
   #end(): void {
     this.#phase = 'over';
+    this.#gate.drop();
     this.#connection.finished(this);
   }
 

@@ -37,5 +37,5 @@ function offer(connection: H2Connection, origin: OriginRequest, owner: RouteOwne
   else if (owner.isExtendedConnect && !session.takesExtendedConnect) {
     owner.fail(new FlowFailure('origin_malformed', { detail: 'an origin that takes no extended CONNECT any more' }));
   } else if (session.hasRoom) owner.onSession(session);
-  else session.awaitRoom(() => findSession(connection, origin, owner));
+  else session.awaitRoom(owner, () => findSession(connection, origin, owner));
 }

@@ -12,6 +12,8 @@ import type { Upstream, UpstreamTls } from '../upstream/upstream.ts';
 import type { Parsed } from '../wire/authority.ts';
 import { type H2ResponseHead, readH2ResponseHead } from '../wire/http2-headers.ts';
 import { SETTING } from '../wire/http2-settings.ts';
+import { MAX_STREAMS } from './h2-receiver.ts';
+import type { RouteOwner } from './h2-route.ts';
 import { H2Session, type SessionOwner } from './h2-session.ts';
 import type { NeverIndexed, StreamUser } from './h2-stream.ts';
 
@@ -31,12 +33,18 @@ export interface SessionUser {
   onOriginClogged(session: OriginSession, clogged: boolean): void;
 }
 
+/** A request for which there is no room yet. */
+interface Waiting {
+  readonly owner: Pick<RouteOwner, 'awaitsSession'>;
+  readonly onRoom: () => void;
+}
+
 export class OriginSession implements SessionOwner {
   readonly address: string;
   readonly #session: H2Session;
   readonly #ready = Promise.withResolvers<void>();
   /** Requests for which there is no room, in order. */
-  readonly #waiting: (() => void)[] = [];
+  #waiting: Waiting[] = [];
   /** The head that was read last, since many answers have the same one. */
   #list: HeaderList | undefined;
   #head: Parsed<H2ResponseHead> | undefined;
@@ -82,8 +90,11 @@ export class OriginSession implements SessionOwner {
   }
 
   /** Calls back when there may be room, or the session has become useless. */
-  awaitRoom(onRoom: () => void): void {
-    this.#waiting.push(onRoom);
+  awaitRoom(owner: Waiting['owner'], onRoom: () => void): void {
+    // An agent may reset what waits and ask again, for ever.
+    if (this.#waiting.length >= MAX_STREAMS)
+      this.#waiting = this.#waiting.filter((waiting) => waiting.owner.awaitsSession);
+    this.#waiting.push({ owner, onRoom });
   }
 
   readHead(list: HeaderList): Parsed<H2ResponseHead> {
@@ -116,12 +127,12 @@ export class OriginSession implements SessionOwner {
 
   onRoom(): void {
     // Who was waiting may not want to go any more, and then leaves its place to the next.
-    while (this.#waiting.length > 0 && this.hasRoom) this.#waiting.shift()?.();
+    while (this.#waiting.length > 0 && this.hasRoom) this.#waiting.shift()?.onRoom();
   }
 
   onLeaving(): void {
     this.#user?.onOriginLeaving(this);
-    for (const onRoom of this.#waiting.splice(0)) onRoom();
+    for (const { onRoom } of this.#waiting.splice(0)) onRoom();
   }
 
   onClogged(clogged: boolean): void {

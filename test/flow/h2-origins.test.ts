@@ -6,10 +6,13 @@ import { once } from 'node:events';
 import tls from 'node:tls';
 import { afterEach, describe, expect, it, vi } from 'vitest';
 import { H2Agent, openTunnel } from '../kit/agent.ts';
-import { CODE, frame, H2Wire, headersFrame, rstFrame } from '../kit/h2-wire.ts';
+import { CODE, dataFrame, frame, H2Wire, headersFrame, rstFrame } from '../kit/h2-wire.ts';
 import { testCa } from '../kit/pki.ts';
 import type { RawOrigin } from '../kit/raw-origin.ts';
 import { fieldsOf, type H2Scene, openBoth, pingOf, refusalOf, startH2Scene, startRawH2Scene } from './h2-scene.ts';
+
+/** Half of what 800 bodies of a window each would take. */
+const MAX_GROWTH_BYTES = 100 * 1024 * 1024;
 
 describe('an origin that never becomes one', () => {
   afterEach(() => {
@@ -138,6 +141,26 @@ describe('an origin that takes few streams at once', () => {
     await wire.next('headers', 5);
     expect(origin.frames.all.filter(({ type }) => type === 1)).toHaveLength(2);
     expect(scene.origin.connections).toBe(1);
+    await wire.socket[Symbol.asyncDispose]();
+  });
+
+  it('costs nobody memory for streams that were reset while they waited, with their bodies', async () => {
+    await using scene = await startRawH2Scene();
+    const { wire, origin } = await openFew(scene, 0);
+    const body = Buffer.concat(Array.from({ length: 15 }, () => Buffer.alloc(16_384, 'x')));
+    const before = process.memoryUsage().rss;
+    for (let stream = 1; stream < 1_600; stream += 2) {
+      const parts = [headersFrame(stream, fieldsOf('POST', '/gone'), { endStream: false })];
+      for (let at = 0; at < body.length; at += 16_384) parts.push(dataFrame(stream, body.subarray(at, at + 16_384)));
+      await wire.send(...parts, rstFrame(stream, CODE.cancel));
+    }
+    await wire.send(ask(1_601), frame('ping', 0, 0, Buffer.alloc(8)));
+    await wire.next('ping');
+    expect(process.memoryUsage().rss - before).toBeLessThan(MAX_GROWTH_BYTES);
+    await origin.send(frame('settings', 0, 0, few(1)));
+    await origin.send(headersFrame((await origin.next('headers')).stream, [[':status', '204']]));
+    await wire.next('headers', 1_601);
+    expect(origin.frames.all.filter(({ type }) => type === 1)).toHaveLength(1);
     await wire.socket[Symbol.asyncDispose]();
   });
 
