@@ -58,10 +58,12 @@ export class H2Receiver implements FrameSink {
     this.#idle = new TokenBucket(IDLE_FRAMES, limits.now);
   }
 
-  read(chunk: Buffer): void {
-    if (this.#session.over) return;
+  /** Gives back what was not read because of a pause. */
+  read(chunk: Buffer): Buffer | undefined {
+    if (this.#session.over) return undefined;
     const fault = this.#frames.feed(chunk, this);
     if (fault !== undefined) this.#session.fail(fault.code, fault.detail);
+    return this.#session.over ? undefined : this.#frames.takeRest();
   }
 
   /** We have sent DATA, of which the peer may tell that it came. */
@@ -80,7 +82,7 @@ export class H2Receiver implements FrameSink {
     } else if (this.#block.stream !== 0 && (type !== FRAME.continuation || id !== this.#block.stream)) {
       this.#fail(H2_CODE.protocolError, 'a frame in the middle of a header block');
     } else this.#dispatch(type, flags, id, bytes, start, end);
-    return !this.#session.over;
+    return !this.#session.stopped;
   }
 
   #dispatch(type: number, flags: number, id: number, bytes: Buffer, start: number, end: number): void {

@@ -92,9 +92,20 @@ export class H2Session {
     if (socket.destroyed) this.#onClosed();
     else if (socket.readableEnded) socket.destroy();
     else {
-      readDirectly(socket, (chunk) => this.#receiver.read(chunk));
+      readDirectly(socket, (chunk) => this.#read(chunk));
       socket.resume();
     }
+  }
+
+  /** A pause holds in the middle of a chunk too: a few bytes may unfold to very much (threats 8, 37). */
+  #read(chunk: Buffer): void {
+    const rest = this.#receiver.read(chunk);
+    if (rest !== undefined) this.#socket.unshift(rest);
+  }
+
+  /** Nothing more of what came is to be read, for now or for ever. */
+  get stopped(): boolean {
+    return this.over || this.#socket.readableFlowing === false;
   }
 
   /** Streams may be opened, now or when others have closed. */

@@ -42,7 +42,7 @@ export interface H2Fault {
 }
 
 export interface FrameSink {
-  /** A whole frame; its payload is `bytes` from `start` to `end`, which is good for this call only. False stops the reading. */
+  /** A whole frame; its payload is `bytes` from `start` to `end`, which is good for this call only. False stops behind it. */
   onFrame(type: number, flags: number, stream: number, bytes: Buffer, start: number, end: number): boolean;
 }
 
@@ -59,12 +59,13 @@ export class FrameReader {
   /** The beginning of a frame whose end has not come: a whole head and room for its payload, or less than a head. */
   #partial: Buffer | undefined;
   #have = 0;
+  #rest: Buffer | undefined;
 
   constructor(role: 'server' | 'client') {
     this.#prefaceLeft = role === 'server' ? CLIENT_PREFACE.length : 0;
   }
 
-  /** Gives every whole frame to `sink`, in order, and keeps the rest. A fault is final. */
+  /** Gives every whole frame to `sink`, in order, and keeps what is not whole yet. A fault is final. */
   feed(chunk: Buffer, sink: FrameSink): H2Fault | undefined {
     let at = 0;
     if (this.#prefaceLeft > 0) {
@@ -76,18 +77,29 @@ export class FrameReader {
       at = this.#fill(this.#partial, chunk, at);
       const whole = this.#takeWhole();
       if (whole === 'too_long') return TOO_LONG;
-      if (whole !== undefined && !give(whole, 0, whole.length, sink)) return undefined;
+      if (whole !== undefined && !give(whole, 0, whole.length, sink)) return this.#stopAt(chunk, at);
     }
     while (chunk.length - at >= FRAME_HEAD_BYTES) {
       const length = lengthAt(chunk, at);
       if (length > MAX_PAYLOAD_BYTES) return TOO_LONG;
       const end = at + FRAME_HEAD_BYTES + length;
       if (end > chunk.length) break;
-      if (!give(chunk, at, end, sink)) return undefined;
+      if (!give(chunk, at, end, sink)) return this.#stopAt(chunk, end);
       at = end;
     }
     if (at < chunk.length) this.#keep(chunk, at);
     return undefined;
+  }
+
+  /** What of the last chunk lies behind the frame at which `sink` stopped, once; undefined where that is nothing. */
+  takeRest(): Buffer | undefined {
+    const rest = this.#rest;
+    this.#rest = undefined;
+    return rest;
+  }
+
+  #stopAt(chunk: Buffer, at: number): undefined {
+    if (at < chunk.length) this.#rest = chunk.subarray(at);
   }
 
   /** The index behind what belongs to the preface, or -1. */

@@ -30,6 +30,25 @@ describe('an HTTP/2 session', () => {
     expect(answered).toEqual(Array.from({ length: count }, (_, i) => 2 * i + 1));
   });
 
+  it('stops in the middle of what it has read, however many requests with small blocks unfold there', async () => {
+    const scene = new MemoryScene();
+    const large = 'y'.repeat(30_000);
+    scene.answer = (stream) => stream.sendHead([':status', '200', 'x-large', `${stream.id}${large}`], undefined, true);
+    scene.near.pause();
+    const ids = Array.from({ length: 100 }, (_, i) => 2 * i + 1);
+    scene.near.write(Buffer.concat(ids.map((id) => headersFrame(id, REQUEST))));
+    await scene.still();
+    expect(scene.clogged).toEqual([true]);
+    expect(scene.streams.length).toBeLessThan(20);
+    scene.near.write(frame('ping', 0, 0, Buffer.alloc(8)));
+    scene.near.resume();
+    await scene.still();
+    expect(scene.clogged.at(-1)).toBe(false);
+    const answered = scene.frames.filter(({ type }) => type === FRAME.headers).map(({ stream }) => stream);
+    expect(answered).toEqual(ids);
+    expect(scene.frames.at(-1)?.type).toBe(FRAME.ping);
+  });
+
   it('shares what its peer lets it send among the streams that have something', async () => {
     const scene = new MemoryScene();
     const body = Buffer.alloc(200_000, 'b');
