@@ -25,6 +25,8 @@ const RESETS = { burst: 1_000, perSecond: 33 };
 const IDLE_FRAMES = { burst: 5_000, perSecond: 500 };
 /** What a stream or a frame of DATA entitles to in frames that bring nothing; Envoy allows as many WINDOW_UPDATE. */
 const EARNED = 10;
+/** DATA of less than this for a stream that was reset counts as a frame that brings nothing. */
+const LITTLE_DATA_BYTES = 256;
 const PRIORITY_BYTES = 5;
 const PING_BYTES = 8;
 const GOAWAY_BYTES = 8;
@@ -114,7 +116,7 @@ export class H2Receiver implements FrameSink {
     const increment = session.receiving.giveBack(length);
     if (increment > 0) session.writer.windowUpdate(0, increment);
     const stream = session.streams.get(id);
-    if (stream === undefined) return this.#onLate(id, 'DATA');
+    if (stream === undefined) return this.#onLate(id, 'DATA', length);
     const last = (flags & FLAG.endStream) !== 0;
     if (length === padding && !last && !this.#idle.spend()) return this.#flooded();
     if (stream.peerEnded) return this.#fault(stream, H2_CODE.streamClosed, 'DATA after the end');
@@ -171,7 +173,7 @@ export class H2Receiver implements FrameSink {
 
   #onNew(id: number, list: readonly string[] | undefined, neverIndexed: NeverIndexed, endStream: boolean): void {
     const session = this.#session;
-    if (session.role === 'client' || id <= session.lastPeerStream) return this.#onLate(id, 'HEADERS');
+    if (session.role === 'client' || id <= session.lastPeerStream) return this.#onLate(id, 'HEADERS', 0);
     session.lastPeerStream = id;
     if (session.leaving || session.streams.size >= MAX_STREAMS) {
       if (!endStream) session.rememberReset(id);
@@ -258,10 +260,11 @@ export class H2Receiver implements FrameSink {
   }
 
   /** DATA or HEADERS of a stream that is not in the table. */
-  #onLate(id: number, what: string): void {
+  #onLate(id: number, what: string, dataBytes: number): void {
     if (this.#isIdle(id)) this.#fail(H2_CODE.protocolError, `${what} of an idle stream`);
     else if (!this.#session.wasReset(id)) this.#fail(H2_CODE.streamClosed, `${what} of a closed stream`);
-    else if (!this.#idle.spend()) this.#flooded();
+    // A window of DATA may be under way for each stream that its agent cancels.
+    else if (dataBytes < LITTLE_DATA_BYTES && !this.#idle.spend()) this.#flooded();
   }
 
   #isIdle(id: number): boolean {

@@ -182,6 +182,24 @@ it('an agent that cancels has its code passed on, and its request never looks wh
   await wire.socket[Symbol.asyncDispose]();
 });
 
+it('an agent that cancels much that is under way loses nothing else of that origin', async () => {
+  await using scene = await startRawH2Scene();
+  const { wire, origin } = await openBoth(scene);
+  const kept = await askThrough(wire, origin, 1);
+  const window = Array.from({ length: 250 }, () => Buffer.alloc(1_000, 'x'));
+  for (let stream = 3; stream < 63; stream += 2) {
+    const asked = await askThrough(wire, origin, stream);
+    await wire.send(rstFrame(stream, CODE.cancel));
+    await origin.nextCode('rst', asked.stream);
+    const late = window.map((bytes) => dataFrame(asked.stream, bytes));
+    await origin.send(headersFrame(asked.stream, OK, { endStream: false }), ...late);
+  }
+  await origin.send(headersFrame(kept.stream, OK));
+  await wire.next('headers', 1);
+  expect(scene.origin.connections).toBe(1);
+  await wire.socket[Symbol.asyncDispose]();
+});
+
 it('an agent that goes has all its streams cancelled at the origin', async () => {
   await using scene = await startH2Scene();
   await using agent = await scene.open();
