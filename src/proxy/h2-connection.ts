@@ -45,6 +45,8 @@ export class H2Connection implements SessionOwner, SessionUser {
   /** By origin and what the rule grants: those that are being made, and those that are there. */
   readonly #sessions = new Map<string, Promise<OriginSession>>();
   readonly #ready = new Map<string, OriginSession>();
+  /** Those that are there, and those that take no more requests and have some under way. */
+  readonly #open = new Set<OriginSession>();
   /** These again by the grant itself, of the rule set in force. */
   readonly #atHand = new Map<Grant, OriginSession>();
   readonly #exchanges = new Set<H2Exchange>();
@@ -139,6 +141,10 @@ export class H2Connection implements SessionOwner, SessionUser {
   onOriginLeaving(session: OriginSession): void {
     for (const [grant, kept] of this.#atHand) if (kept === session) this.#atHand.delete(grant);
     for (const [key, kept] of this.#ready) if (kept === session) this.#drop(key);
+  }
+
+  onOriginClosed(session: OriginSession): void {
+    this.#open.delete(session);
     this.onOriginClogged(session, false);
   }
 
@@ -181,6 +187,7 @@ export class H2Connection implements SessionOwner, SessionUser {
     made.then(
       (session) => {
         this.#ready.set(key, session);
+        this.#open.add(session);
         session.pause(this.#clogged.size > 0);
         session.serve(this);
       },
@@ -200,7 +207,7 @@ export class H2Connection implements SessionOwner, SessionUser {
     else if (!this.#clogged.delete(who)) return;
     const paused = this.#clogged.size > 0;
     this.#session.pause(paused);
-    for (const session of this.#ready.values()) session.pause(paused);
+    for (const session of this.#open) session.pause(paused);
   }
 
   /** No byte for the idle timeout, or a first stream that never came: GOAWAY, once the agent has read why. */

@@ -29,6 +29,7 @@ const LIMITS = { maxListBytes: 65_536, maxFields: 256 };
 export interface SessionUser {
   /** No request may go there any more. */
   onOriginLeaving(session: OriginSession): void;
+  onOriginClosed(session: OriginSession): void;
   /** It does not read what it is sent; or does by now. */
   onOriginClogged(session: OriginSession, clogged: boolean): void;
 }
@@ -50,6 +51,7 @@ export class OriginSession implements SessionOwner {
   #head: Parsed<H2ResponseHead> | undefined;
   #user: SessionUser | undefined;
   #broken: string | undefined;
+  #closed = false;
 
   constructor(tls: UpstreamTls, clock: Clock) {
     this.address = tls.address;
@@ -82,6 +84,7 @@ export class OriginSession implements SessionOwner {
   serve(user: SessionUser): void {
     this.#user = user;
     if (!this.usable) user.onOriginLeaving(this);
+    if (this.#closed) user.onOriginClosed(this);
   }
 
   /** Only where `usable` and `hasRoom`. */
@@ -147,6 +150,8 @@ export class OriginSession implements SessionOwner {
   onClosed(error: Error | undefined): void {
     this.#ready.reject(sessionFailure(error, this.#broken));
     this.onLeaving();
+    this.#closed = true;
+    this.#user?.onOriginClosed(this);
   }
 }
 

@@ -8,13 +8,13 @@ import { pipeline, Readable } from 'node:stream';
 import { describe, expect, it } from 'vitest';
 import { openTunnel } from '../kit/agent.ts';
 import type { AgentSocket } from '../kit/agent-socket.ts';
-import { frame, headersFrame } from '../kit/h2-wire.ts';
+import { type Fields, frame, goawayFrame, headersFrame } from '../kit/h2-wire.ts';
 import { heldAtStandstill, heldBytes } from '../kit/held-bytes.ts';
 import type { OriginReply } from '../kit/origin.ts';
 import { type RawPeer, startRawOrigin } from '../kit/raw-origin.ts';
 import { rulesFile } from '../kit/rules.ts';
 import { hasProgram } from '../kit/run.ts';
-import { fieldsOf, startH2Scene } from './h2-scene.ts';
+import { askThrough, fieldsOf, openBoth, startH2Scene, startRawH2Scene } from './h2-scene.ts';
 import { startRawInterceptScene } from './intercept-scene.ts';
 import { startScene } from './scene.ts';
 
@@ -154,6 +154,33 @@ describe.skipIf(!hasProgram('ss'))('what we hold', () => {
     expect(held.down - before.down).toBeLessThan(WINDOW_BYTES);
     wire.socket.socket.resume();
     expect((await scene.origin.requests.some(({ url }) => url === '/large')).method).toBe('GET');
+  });
+
+  it('for an HTTP/2 agent that reads nothing of an origin that is leaving and hints without end is within two windows', async () => {
+    await using scene = await startRawH2Scene();
+    const { wire, origin } = await openBoth(scene);
+    const streams: number[] = [];
+    for (let i = 0; i < 25; i++) streams.push((await askThrough(wire, origin, 2 * i + 1)).stream);
+    await origin.send(goawayFrame(Math.max(...streams), 0), frame('ping', 0, 0, Buffer.alloc(8)));
+    await origin.next('ping');
+    const before = await heldBytes(scene.proxy.port, scene.origin.port);
+    wire.socket.socket.pause();
+    const hint: Fields = [
+      [':status', '103'],
+      ['link', '~'.repeat(15_000)],
+    ];
+    for (let i = 0; i < 30; i++) {
+      for (const stream of streams) {
+        origin.socket.socket.write(headersFrame(stream, hint, { endStream: false }));
+      }
+    }
+    const held = await heldAtStandstill(scene.proxy.port, scene.origin.port);
+    expect(held.down - before.down).toBeLessThan(2 * WINDOW_BYTES);
+    wire.socket.socket.resume();
+    for (const stream of streams) origin.socket.socket.write(headersFrame(stream, [[':status', '204']]));
+    for (const [i] of streams.entries()) {
+      await wire.frames.next((came) => came.stream === 2 * i + 1 && (came.flags & 1) !== 0);
+    }
   });
 
   it('for an HTTP/2 agent that asks and asks and reads nothing is within two windows, and it is served once it reads', async () => {
