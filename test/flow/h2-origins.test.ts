@@ -6,7 +6,7 @@ import { once } from 'node:events';
 import tls from 'node:tls';
 import { afterEach, describe, expect, it, vi } from 'vitest';
 import { H2Agent, openTunnel } from '../kit/agent.ts';
-import { CODE, dataFrame, frame, H2Wire, headersFrame, rstFrame } from '../kit/h2-wire.ts';
+import { CODE, dataFrame, FRAME, frame, goawayFrame, H2Wire, headersFrame, rstFrame } from '../kit/h2-wire.ts';
 import { testCa } from '../kit/pki.ts';
 import type { RawOrigin } from '../kit/raw-origin.ts';
 import { fieldsOf, type H2Scene, openBoth, pingOf, refusalOf, startH2Scene, startRawH2Scene } from './h2-scene.ts';
@@ -162,6 +162,17 @@ describe('an origin that takes few streams at once', () => {
     await wire.next('headers', 1_601);
     expect(origin.frames.all.filter(({ type }) => type === 1)).toHaveLength(1);
     await wire.socket[Symbol.asyncDispose]();
+  });
+
+  it('and leaves whenever somebody waits is not dialled for ever', async () => {
+    await using scene = await startRawH2Scene({}, async (peer) => {
+      const origin = await new H2Wire(peer).startServer(few(0));
+      await origin.frames.next(({ type, flags }) => type === FRAME.settings && flags === 1);
+      await origin.send(goawayFrame(0, CODE.none));
+    });
+    await using agent = await scene.open();
+    expect(refusalOf(await agent.request({ ':path': '/' }))).toEqual([502, 'origin_closed']);
+    expect(scene.origin.connections).toBeLessThanOrEqual(5);
   });
 
   it('gets those that wait once it takes more', async () => {
