@@ -33,7 +33,8 @@ export class TokenBucket {
 
   #fill(): void {
     const now = this.#now();
-    this.earn(((now - this.#filledAt) / 1_000) * this.#perSecond);
+    // A clock that was set back takes nothing away.
+    this.earn((Math.max(0, now - this.#filledAt) / 1_000) * this.#perSecond);
     this.#filledAt = now;
   }
 }
