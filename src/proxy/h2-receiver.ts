@@ -49,6 +49,8 @@ export class H2Receiver implements FrameSink {
   readonly #resets: TokenBucket;
   readonly #idle: TokenBucket;
   #settingsCame = false;
+  /** Streams that came in this turn: those that are refused at once could come by the thousand in one chunk. */
+  #opened = 0;
 
   constructor(session: H2Session, limits: ReceiverLimits) {
     this.#session = session;
@@ -60,9 +62,10 @@ export class H2Receiver implements FrameSink {
     this.#idle = new TokenBucket(IDLE_FRAMES, limits.now);
   }
 
-  /** Gives back what was not read because of a pause. */
+  /** Gives back what was not read because of a pause, or because that is enough for one turn. */
   read(chunk: Buffer): Buffer | undefined {
     if (this.#session.over) return undefined;
+    this.#opened = 0;
     const fault = this.#frames.feed(chunk, this);
     if (fault !== undefined) this.#session.fail(fault.code, fault.detail);
     return this.#session.over ? undefined : this.#frames.takeRest();
@@ -84,7 +87,7 @@ export class H2Receiver implements FrameSink {
     } else if (this.#block.stream !== 0 && (type !== FRAME.continuation || id !== this.#block.stream)) {
       this.#fail(H2_CODE.protocolError, 'a frame in the middle of a header block');
     } else this.#dispatch(type, flags, id, bytes, start, end);
-    return !this.#session.stopped;
+    return !this.#session.stopped && this.#opened < MAX_STREAMS;
   }
 
   #dispatch(type: number, flags: number, id: number, bytes: Buffer, start: number, end: number): void {
@@ -182,6 +185,7 @@ export class H2Receiver implements FrameSink {
       return;
     }
     this.#idle.earn(EARNED);
+    this.#opened++;
     session.accept(id, list, neverIndexed, endStream);
   }
 

@@ -11,7 +11,7 @@ import { PeerSettings, SETTING, settingsFrame } from '../wire/http2-settings.ts'
 import { DEFAULT_WINDOW_BYTES, ReceiveWindow, SendWindow } from '../wire/http2-windows.ts';
 import { readDirectly } from './direct-reads.ts';
 import { H2Receiver, type ReceiverLimits } from './h2-receiver.ts';
-import { H2Stream, type NeverIndexed, type StreamUser } from './h2-stream.ts';
+import { H2Stream, type NeverIndexed, NOBODY, type StreamUser } from './h2-stream.ts';
 import { H2Writer } from './h2-writer.ts';
 
 /** Of one stream: bounds what we hold of it for a side that is slow. */
@@ -60,6 +60,7 @@ export class H2Session {
   readonly #waiting = new Set<H2Stream>();
   readonly #resetByUs = new Set<number>();
   #error: Error | undefined;
+  #paused = false;
 
   constructor(role: 'server' | 'client', socket: TLSSocket, limits: ReceiverLimits, owner: SessionOwner) {
     this.role = role;
@@ -100,12 +101,15 @@ export class H2Session {
   /** A pause holds in the middle of a chunk too: a few bytes may unfold to very much (threats 8, 37). */
   #read(chunk: Buffer): void {
     const rest = this.#receiver.read(chunk);
-    if (rest !== undefined) this.#socket.unshift(rest);
+    if (rest === undefined) return;
+    this.#socket.pause();
+    this.#socket.unshift(rest);
+    if (!this.#paused) setImmediate(() => this.pause(this.#paused));
   }
 
   /** Nothing more of what came is to be read, for now or for ever. */
   get stopped(): boolean {
-    return this.over || this.#socket.readableFlowing === false;
+    return this.over || this.#paused;
   }
 
   /** Streams may be opened, now or when others have closed. */
@@ -254,6 +258,7 @@ export class H2Session {
   }
 
   pause(paused: boolean): void {
+    this.#paused = paused;
     if (paused) this.#socket.pause();
     else this.#socket.resume();
   }
@@ -291,13 +296,3 @@ export class H2Session {
     }
   }
 }
-
-/** Of a stream whose owner has not said yet what it is for. */
-const NOBODY: StreamUser = {
-  onHead: () => undefined,
-  onData: () => undefined,
-  onTrailers: () => undefined,
-  onSent: () => undefined,
-  onReset: () => undefined,
-  onLost: () => undefined,
-};

@@ -27,6 +27,16 @@ export interface StreamUser {
   onLost(why: string): void;
 }
 
+/** Of a stream whose owner has not said yet what it is for. */
+export const NOBODY: StreamUser = {
+  onHead: () => undefined,
+  onData: () => undefined,
+  onTrailers: () => undefined,
+  onSent: () => undefined,
+  onReset: () => undefined,
+  onLost: () => undefined,
+};
+
 /** curl 7.88 takes a reset that comes before it has sent its body for the failure of a request that was answered. */
 const LATE_RESET_MS = 50;
 

@@ -9,6 +9,7 @@ const REQUEST: Fields = [
   [':path', '/'],
 ];
 const MAX_PAYLOAD_BYTES = 16_384;
+const MAX_STREAMS = 128;
 const END_STREAM = 1;
 
 describe('an HTTP/2 session', () => {
@@ -47,6 +48,21 @@ describe('an HTTP/2 session', () => {
     const answered = scene.frames.filter(({ type }) => type === FRAME.headers).map(({ stream }) => stream);
     expect(answered).toEqual(ids);
     expect(scene.frames.at(-1)?.type).toBe(FRAME.ping);
+  });
+
+  it('begins no more requests in one turn than may be open, however many came at once and were answered at once', async () => {
+    const scene = new MemoryScene();
+    const turns: number[] = [0];
+    const count = 1_000;
+    scene.answer = (stream) => {
+      if (turns.at(-1) === 0) setImmediate(() => turns.push(0));
+      turns.push((turns.pop() as number) + 1);
+      stream.sendHead([':status', '204'], undefined, true);
+    };
+    scene.near.write(Buffer.concat(Array.from({ length: count }, (_, i) => headersFrame(2 * i + 1, REQUEST))));
+    await scene.still();
+    expect(scene.frames.filter(({ type }) => type === FRAME.headers)).toHaveLength(count);
+    expect(Math.max(...turns)).toBeLessThanOrEqual(MAX_STREAMS);
   });
 
   it('shares what its peer lets it send among the streams that have something', async () => {
