@@ -232,12 +232,13 @@ export class H2Exchange implements GateOwner, RouteOwner, RelayOwner, StreamUser
    * it goes once more, on the session that is current by then.
    */
   #sendAgain(): boolean {
-    const { verdict } = this.#record;
+    // Of the rules in force by now.
+    const verdict = this.#gate.allow;
     if (this.#sentAgain || verdict === undefined || this.#head !== undefined) return false;
     if (!this.#requestDone || this.#record.bodySize > 0) return false;
     this.#sentAgain = true;
     this.#relay = undefined;
-    this.#allow(verdict);
+    this.onVerdict(verdict);
     return true;
   }
 

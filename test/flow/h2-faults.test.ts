@@ -15,7 +15,9 @@ import {
   headersFrame,
   rstFrame,
 } from '../kit/h2-wire.ts';
+import { rulesFile } from '../kit/rules.ts';
 import { askThrough, fieldsOf, nextOrigin, openBoth, startH2Scene, startRawH2Scene } from './h2-scene.ts';
+import { interceptRule } from './intercept-scene.ts';
 
 const OK: Fields = [[':status', '200']];
 
@@ -136,6 +138,19 @@ describe('an origin that says GOAWAY', () => {
     await wire.next('headers', 1);
     expect(await scene.proxy.nextRecord()).toMatchObject({ verdict: 'allow', status: 200 });
     expect(scene.proxy.records.count).toBe(1);
+    await wire.socket[Symbol.asyncDispose]();
+  });
+
+  it('gets it again by the rule that admits it by now, where the rules have changed meanwhile', async () => {
+    await using scene = await startRawH2Scene();
+    const { wire, origin } = await openBoth(scene);
+    await askThrough(wire, origin, 1);
+    scene.proxy.reload(rulesFile(interceptRule('newer', 'http.host == "api.test"')));
+    await origin.send(goawayFrame(0, CODE.none));
+    const later = await nextOrigin(scene);
+    await later.send(headersFrame((await later.next('headers')).stream, OK));
+    await wire.next('headers', 1);
+    expect(await scene.proxy.nextRecord()).toMatchObject({ verdict: 'allow', rule: 'newer', status: 200 });
     await wire.socket[Symbol.asyncDispose]();
   });
 
