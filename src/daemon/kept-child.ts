@@ -72,14 +72,10 @@ export class KeptChild<Outgoing extends object, Incoming> {
     return this.#restarts;
   }
 
-  start(): void {
+  /** Rejects with the system's error where no process can be made, or not as another user (EPERM). */
+  async start(): Promise<void> {
     const take = this.#hooks.takeOutput?.();
-    if (take === undefined) this.#run(undefined);
-    else
-      openOutputChannel(take).then(
-        (channel) => this.#run(channel),
-        () => this.#died(undefined, null, null),
-      );
+    this.#run(take === undefined ? undefined : await openOutputChannel(take));
   }
 
   /** False when there is no process to take it. `socket` is the child's from then on. */
@@ -152,7 +148,7 @@ export class KeptChild<Outgoing extends object, Incoming> {
     if (restartInMs === undefined) return;
     this.#timer = setTimeout(() => {
       this.#restarts++;
-      this.start();
+      this.start().catch(() => this.#died(undefined, null, null));
     }, restartInMs);
   }
 

@@ -61,7 +61,7 @@ export class SignerLink {
   async start(): Promise<void> {
     this.#wasReady = false;
     this.#child = this.#makeChild();
-    this.#child.start();
+    await this.#child.start();
     await this.#ready;
   }
 

@@ -141,7 +141,7 @@ export class Supervisor {
     const upstreamCaPem = readUpstreamCa(options.upstreamCa);
     checkUsers(options);
     // They serve nothing before they are told to. While they load their code, so does this process.
-    this.#pool.prepare();
+    await this.#pool.prepare();
     await this.#lockNetwork();
     await probePort(options.listen);
     const { ready } = await this.#openCa();

@@ -93,8 +93,8 @@ export class WorkerPool {
   }
 
   /** Starts the processes, so that they load their code while the rules are read; they serve nothing yet. */
-  prepare(): void {
-    for (const slot of this.#slots) slot.child.start();
+  async prepare(): Promise<void> {
+    await Promise.all(this.#slots.map(({ child }) => child.start()));
   }
 
   /** Lets all workers serve the rule set last given. Resolves to the port when all listen; rejects with StartFailure. */

@@ -22,18 +22,20 @@ export function serveChanges(port: Port, changer: CaChanger): void {
     if (change !== undefined)
       void replied(change.id, () => changer.change(change.change)).then((reply) => port.send(reply));
     const upload = readMessage('ca_upload', message);
-    if (upload !== undefined) void takeUpload(upload.id, handle).then((reply) => port.send(reply));
+    if (upload !== undefined && handle instanceof Socket) uploads.set(upload.id, handle);
+    const begin = readMessage('ca_upload_begin', message);
+    if (begin !== undefined) void takeUpload(begin.id).then((reply) => port.send(reply));
     const answer = readMessage('ca_upload_answer', message);
     if (answer !== undefined) finish(answer.id, answer.text);
   });
 
-  function takeUpload(id: number, handle: unknown): Promise<ChangeReply> {
+  function takeUpload(id: number): Promise<ChangeReply> {
     return replied(id, async () => {
-      if (!(handle instanceof Socket)) throw new CaError('unfit', 'the connection was closed before anything was sent');
+      const socket = uploads.get(id);
+      if (socket === undefined) throw new CaError('unfit', 'the connection was closed before anything was sent');
       // A client that goes away changes nothing about what it sent.
-      handle.on('error', () => handle.destroy());
-      uploads.set(id, handle);
-      return changer.take(await receiveUpload(handle));
+      socket.on('error', () => socket.destroy());
+      return changer.take(await receiveUpload(socket));
     });
   }
 

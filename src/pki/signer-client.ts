@@ -16,6 +16,7 @@ import {
   type SignerChange,
   type StatusRequest,
   type UploadAnswer,
+  type UploadBegin,
 } from './signer-protocol.ts';
 
 /** As long as the client waits for the handshake: design.md, connect 10 s. */
@@ -84,6 +85,7 @@ export class SignerClient implements LeafSource {
     const reply = await this.#askOver(CHANGE_TIMEOUT_MS, (given) => {
       id = given;
       hand(given);
+      this.#port.send({ type: 'ca_upload_begin', id } satisfies UploadBegin);
     });
     const answer = (text: string) => this.#port.send({ type: 'ca_upload_answer', id, text } satisfies UploadAnswer);
     try {

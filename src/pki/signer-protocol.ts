@@ -38,6 +38,15 @@ export interface UploadRequest {
   readonly id: number;
 }
 
+/**
+ * Follows a ca_upload. Node sends nothing after a socket until the other process has it and its own end of it is closed, so
+ * that from here on the signer alone reads what comes.
+ */
+export interface UploadBegin {
+  readonly type: 'ca_upload_begin';
+  readonly id: number;
+}
+
 /** What is to be written to the socket of this upload before it is closed. */
 export interface UploadAnswer {
   readonly type: 'ca_upload_answer';
@@ -98,6 +107,7 @@ interface MessageByType {
   signer_status_request: StatusRequest;
   ca_change: ChangeRequest;
   ca_upload: UploadRequest;
+  ca_upload_begin: UploadBegin;
   ca_upload_answer: UploadAnswer;
   ca_changed: ChangeReply & { type: 'ca_changed' };
   ca_refused: ChangeReply & { type: 'ca_refused' };
@@ -117,6 +127,7 @@ const FIELDS: { readonly [T in keyof MessageByType]: Readonly<Record<string, 'st
   signer_status_request: { id: 'number' },
   ca_change: { id: 'number', change: 'object' },
   ca_upload: { id: 'number' },
+  ca_upload_begin: { id: 'number' },
   ca_upload_answer: { id: 'number', text: 'string' },
   ca_changed: { id: 'number', cas: 'object' },
   ca_refused: { id: 'number', kind: 'string', message: 'string' },
