@@ -11,7 +11,7 @@ import { testCa } from '../kit/pki.ts';
 import type { RawOrigin } from '../kit/raw-origin.ts';
 import { fieldsOf, type H2Scene, openBoth, pingOf, refusalOf, startH2Scene, startRawH2Scene } from './h2-scene.ts';
 
-/** Half of what 800 bodies of a window each would take. */
+/** Two thirds of what 800 held bodies took. */
 const MAX_GROWTH_BYTES = 200 * 1024 * 1024;
 
 describe('an origin that never becomes one', () => {
