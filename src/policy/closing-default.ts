@@ -3,6 +3,7 @@
  * where the daemon is, or where every file says so. Upholds: threats 27, 36 (no interception without a CA).
  */
 import type { Closing } from './closing.ts';
+import { needsCa } from './rule-checks.ts';
 import type { FileContext, RuleFile } from './rule-file.ts';
 
 /** Reports at the files what is wrong with their `defaults`. */
@@ -39,11 +40,7 @@ function unmatchedOf(files: readonly RuleFile[], { caLoaded }: FileContext): Clo
   for (const file of named) {
     const value = file.defaults.unmatched;
     if (value === 'intercept' && !caLoaded) {
-      file.reportDefault('unmatched', {
-        message: 'unmatched: intercept needs a CA, and no CA is loaded',
-        value,
-        fix: 'make a CA with `outcall ca init --out DIR`, then start outcalld with --ca-dir DIR, or --ca-cert and --ca-key',
-      });
+      file.reportDefault('unmatched', { ...needsCa('unmatched: intercept'), value });
     }
     if (value === undefined || value === first?.defaults.unmatched) continue;
     const message = `${first?.file} says unmatched: ${first?.defaults.unmatched}, and there is one for all files`;

@@ -79,17 +79,18 @@ const EGRESS_ON_BLOCK: Finding = {
   fix: 'remove egress, or write action: allow',
 };
 
+/** What to say of a setting that takes interception where there is no CA. */
+export function needsCa(setting: string): { readonly message: string; readonly fix: string } {
+  return {
+    message: `${setting} needs a CA, and no CA is loaded`,
+    fix: 'make a CA with `outcall ca init --out DIR`, then start outcalld with --ca-dir DIR, or --ca-cert and --ca-key',
+  };
+}
+
 function checkMode(egress: Egress, { caLoaded }: Surroundings): readonly Finding[] {
   const findings: Finding[] = [];
   if (egress.mode === 'intercept' && !caLoaded) {
-    const fix =
-      'make a CA with `outcall ca init --out DIR`, then start outcalld with --ca-dir DIR, or --ca-cert and --ca-key';
-    findings.push({
-      severity: 'error',
-      path: ['egress', 'mode'],
-      message: 'mode: intercept needs a CA, and no CA is loaded',
-      fix,
-    });
+    findings.push({ severity: 'error', path: ['egress', 'mode'], ...needsCa('mode: intercept') });
   }
   if (egress.match_body && egress.mode !== 'intercept') {
     const message = 'match_body is only for mode: intercept';
