@@ -5,7 +5,6 @@
 import { type ChildProcess, fork } from 'node:child_process';
 import type { EventEmitter } from 'node:events';
 import type { Socket } from 'node:net';
-import { quickAllocator } from './allocator.ts';
 import { ROLE_VARIABLE, type Role } from './messages.ts';
 import type { UserAndGroup } from './option-checks.ts';
 import { type OutputChannel, openOutputChannel } from './output-channel.ts';
@@ -165,5 +164,5 @@ function childEnvironment(environment: NodeJS.ProcessEnv, role: Role): NodeJS.Pr
   const kept = Object.entries(environment).filter(
     ([name]) => !name.startsWith('OUTCALL') && !STRIPPED_VARIABLES.has(name),
   );
-  return { ...Object.fromEntries(kept), ...(role === 'worker' ? quickAllocator() : {}), [ROLE_VARIABLE]: role };
+  return { ...Object.fromEntries(kept), [ROLE_VARIABLE]: role };
 }

@@ -21,6 +21,7 @@ import { adminBackend } from './admin-backend.ts';
 import { AgentDirectory } from './agents.ts';
 import { openAgentsFile } from './agents-file.ts';
 import type { AgentsNetwork } from './agents-network.ts';
+import { quickAllocator } from './allocator.ts';
 import type { CaKeeper } from './ca-keeper.ts';
 import { makeCaKeeper } from './ca-source.ts';
 import type { RulesPayload, ToWorker } from './messages.ts';
@@ -87,7 +88,7 @@ export class Supervisor {
     this.#pool = new WorkerPool({
       count: options.workers === 0 ? availableParallelism() : options.workers,
       entry,
-      environment,
+      environment: { ...environment, ...quickAllocator() },
       user: options.workerUser,
       transparentFd: options.transparentFd,
       log,
