@@ -273,8 +273,8 @@ export const MUTATIONS: readonly Mutation[] = [
   {
     guard: 'HTTP/2: who makes us reset streams is ended as who resets them',
     file: 'src/proxy/h2-receiver.ts',
-    find: '!this.#resets.spend()) this.#flooded();',
-    replace: '!this.#resets.spend()) return;',
+    find: '!this.#resets.take(this.#now())) this.#flooded();',
+    replace: '!this.#resets.take(this.#now())) return;',
     test: 'test/flow/h2-limits.test.ts',
   },
   {

@@ -4,8 +4,8 @@
  */
 import type { Clock } from '../domain/clock.ts';
 import { type CidrSet, canonicalIp } from '../domain/ip.ts';
+import { TokenBucket } from '../domain/token-bucket.ts';
 import type { DnsLimits } from './limits.ts';
-import { TokenBucket } from './token-bucket.ts';
 
 /** More than the agents' half of the usual subnet holds. */
 const MAX_SOURCES = 65_536;

@@ -16,9 +16,14 @@ export class TokenBucket {
   take(now: number): boolean {
     const elapsed = Math.max(0, now - this.#countedAt);
     this.#countedAt = now;
-    this.#tokens = Math.min(this.#burst, this.#tokens + elapsed * this.#perMs);
+    this.earn(elapsed * this.#perMs);
     if (this.#tokens < 1) return false;
     this.#tokens -= 1;
     return true;
+  }
+
+  /** Something happened that entitles to more, up to the burst. */
+  earn(tokens: number): void {
+    this.#tokens = Math.min(this.#burst, this.#tokens + tokens);
   }
 }

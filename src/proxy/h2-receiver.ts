@@ -7,11 +7,11 @@
  *   reset    we have reset it, and the peer may not have known: its frames count for the connection, and are let pass
  *   closed   DATA and HEADERS are an error, RST_STREAM and WINDOW_UPDATE may have crossed our last frame
  */
+import { TokenBucket } from '../domain/token-bucket.ts';
 import { HpackDecoder } from '../wire/hpack-decoder.ts';
 import { HeaderBlock } from '../wire/http2-block.ts';
 import { FLAG, FRAME, FrameReader, type FrameSink, H2_CODE, uint31At, uint32At } from '../wire/http2-frames.ts';
 import { SETTINGS_ACK } from '../wire/http2-settings.ts';
-import { TokenBucket } from '../wire/token-bucket.ts';
 import type { H2Session } from './h2-session.ts';
 import type { H2Stream, NeverIndexed } from './h2-stream.ts';
 
@@ -46,6 +46,7 @@ export class H2Receiver implements FrameSink {
   readonly #frames: FrameReader;
   readonly #block: HeaderBlock;
   readonly #decoder: HpackDecoder;
+  readonly #now: () => number;
   readonly #resets: TokenBucket;
   readonly #idle: TokenBucket;
   #settingsCame = false;
@@ -58,8 +59,9 @@ export class H2Receiver implements FrameSink {
     // Huffman's code may make text longer; twice is more than any list that is within its limit has come to.
     this.#block = new HeaderBlock(2 * limits.maxListBytes);
     this.#decoder = new HpackDecoder({ maxTableBytes: TABLE_BYTES, ...limits });
-    this.#resets = new TokenBucket(RESETS, limits.now);
-    this.#idle = new TokenBucket(IDLE_FRAMES, limits.now);
+    this.#now = limits.now;
+    this.#resets = new TokenBucket(RESETS.perSecond, RESETS.burst, limits.now());
+    this.#idle = new TokenBucket(IDLE_FRAMES.perSecond, IDLE_FRAMES.burst, limits.now());
   }
 
   /** Gives back what was not read because of a pause, or because that is enough for one turn. */
@@ -78,7 +80,7 @@ export class H2Receiver implements FrameSink {
 
   /** A stream was reset by the peer, or for what it did (MadeYouReset). An origin has no more of them than agents ask for. */
   noteReset(): void {
-    if (this.#session.role === 'server' && !this.#resets.spend()) this.#flooded();
+    if (this.#session.role === 'server' && !this.#resets.take(this.#now())) this.#flooded();
   }
 
   onFrame(type: number, flags: number, id: number, bytes: Buffer, start: number, end: number): boolean {
@@ -97,7 +99,7 @@ export class H2Receiver implements FrameSink {
     else if (type === FRAME.continuation) this.#onContinuation(flags, bytes, start, end);
     else if (type === FRAME.rstStream) this.#onReset(id, bytes, start, end);
     else if (type === FRAME.pushPromise) this.#fail(H2_CODE.protocolError, 'PUSH_PROMISE');
-    else if (!this.#idle.spend()) this.#flooded();
+    else if (!this.#idle.take(this.#now())) this.#flooded();
     else if (type === FRAME.settings) this.#onSettings(flags, id, bytes, start, end);
     else if (type === FRAME.ping) this.#onPing(flags, id, bytes, start, end);
     else if (type === FRAME.goaway) this.#onGoaway(id, bytes, start, end);
@@ -121,7 +123,7 @@ export class H2Receiver implements FrameSink {
     const stream = session.streams.get(id);
     if (stream === undefined) return this.#onLate(id, 'DATA', length);
     const last = (flags & FLAG.endStream) !== 0;
-    if (length === padding && !last && !this.#idle.spend()) return this.#flooded();
+    if (length === padding && !last && !this.#idle.take(this.#now())) return this.#flooded();
     if (stream.peerEnded) return this.#fault(stream, H2_CODE.streamClosed, 'DATA after the end');
     if (!stream.takeWindow(length)) return this.#fault(stream, H2_CODE.flowControlError, 'more DATA than was allowed');
     if (session.role === 'client' && !stream.headCame)
@@ -213,7 +215,7 @@ export class H2Receiver implements FrameSink {
   #onWindowUpdate(id: number, bytes: Buffer, start: number, end: number): void {
     const session = this.#session;
     if (end - start !== WINDOW_UPDATE_BYTES) return this.#wrongSize('WINDOW_UPDATE');
-    if (!this.#idle.spend()) return this.#flooded();
+    if (!this.#idle.take(this.#now())) return this.#flooded();
     const increment = uint31At(bytes, start);
     const stream = session.streams.get(id);
     if (id === 0) {
@@ -268,7 +270,7 @@ export class H2Receiver implements FrameSink {
     if (this.#isIdle(id)) this.#fail(H2_CODE.protocolError, `${what} of an idle stream`);
     else if (!this.#session.wasReset(id)) this.#fail(H2_CODE.streamClosed, `${what} of a closed stream`);
     // A window of DATA may be under way for each stream that its agent cancels.
-    else if (dataBytes < LITTLE_DATA_BYTES && !this.#idle.spend()) this.#flooded();
+    else if (dataBytes < LITTLE_DATA_BYTES && !this.#idle.take(this.#now())) this.#flooded();
   }
 
   #isIdle(id: number): boolean {
